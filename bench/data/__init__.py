@@ -1,0 +1,1 @@
+"""Native datasets -> prepared arrays -> batches."""

@@ -1,0 +1,1 @@
+"""Predictions -> numbers: semantic, panoptic, instance. Imports no torch."""

@@ -1,0 +1,1 @@
+"""The networks. Knows nothing of `bench`; importing this package imports no torch."""
