@@ -1,0 +1,166 @@
+"""What a run is: the frozen description of all that decides its numbers, and the id derived from it. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from bench.errors import UserError
+
+RECIPE_VERSION = 1  # raised whenever the training code changes what a recipe gives
+PROTOCOL_VERSION = 1  # raised whenever the evaluation code changes a number
+PENDING = "pending"  # stands for the hash of a run whose data is not prepared yet
+
+Task = Literal["panoptic"]
+
+
+class Frozen(BaseModel):
+    """Plain data: immutable, and a key that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def parse_size(text: Any) -> tuple[int, int]:
+    """'48x64' -> (48, 64): height x width. Raises ValueError."""
+    if isinstance(text, (tuple, list)) and len(text) == 2:
+        text = f"{text[0]}x{text[1]}"
+    match = re.fullmatch(r"\s*(\d+)\s*x\s*(\d+)\s*", str(text))
+    if not match or not all(1 <= int(side) <= 4096 for side in match.groups()):
+        raise ValueError(f"a size is height x width, such as 128x128 or 48x64; got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def size_text(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+Size = Annotated[tuple[int, int], BeforeValidator(parse_size), PlainSerializer(size_text, return_type=str)]
+
+
+class Recipe(Frozen):
+    """How a network is trained. Rates are per step, `epochs` counts passes over the training split."""
+
+    name: str
+    source: str = Field(description="where the values come from")
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=0)
+    optimizer: Literal["adamw"] = "adamw"
+    schedule: Literal["constant", "poly", "step"] = "constant"
+    warmup_steps: int = Field(0, ge=0)
+    clip_norm: float | None = Field(None, gt=0)
+    backbone_lr_factor: float = Field(1.0, ge=0)
+    augment: bool = True
+
+
+class Budget(Frozen):
+    """How many images a run sees: None is the whole split."""
+
+    train_images: int | None = Field(None, ge=1)
+    val_images: int | None = Field(None, ge=1)
+
+
+class RunSpec(Frozen):
+    """All that decides a run's numbers. Split hashes are None until the data is prepared."""
+
+    model: str
+    options: dict[str, Any]
+    task: Task
+    dataset: str
+    size: Size
+    budget: Budget
+    train_hash: str | None
+    val_hash: str | None
+    recipe: Recipe
+    precision: Literal["mixed", "float32"]  # mixed: bfloat16 autocast on a GPU, float32 elsewhere
+    profile: str
+    seed: int = Field(ge=0)
+    protocol: Literal["standard"] = "standard"
+    recipe_version: int = RECIPE_VERSION
+    protocol_version: int = PROTOCOL_VERSION
+
+    def canonical(self) -> str:
+        """Canonical JSON: sorted keys, no spaces. The id is its hash."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def slug(self) -> str:
+        return f"{self.model}-{self.dataset}-{size_text(self.size)}-{self.profile}-s{self.seed}"
+
+    @property
+    def run_id(self) -> str:
+        """`<slug>-<10 hex of sha256>`; the hash is 'pending' before the data is prepared."""
+        if self.train_hash is None or self.val_hash is None:
+            return f"{self.slug}-{PENDING}"
+        return f"{self.slug}-{hashlib.sha256(self.canonical().encode()).hexdigest()[:10]}"
+
+
+class Profile(Frozen):
+    """A named budget; it lowers what a suite and a recipe ask for, and never raises it."""
+
+    name: str
+    summary: str
+    label: str = Field(description="how its numbers are labelled in a report")
+    reproduction: bool = Field(description="may stand beside the paper's numbers as a reproduction")
+    epochs: int | None = Field(None, ge=0)
+    max_side: int | None = Field(None, ge=1)
+    max_batch: int | None = Field(None, ge=1)
+    max_seeds: int | None = Field(None, ge=1)
+    train_images: int | None = Field(None, ge=1)
+    val_images: int | None = Field(None, ge=1)
+    backbone_weights: str = "none"
+
+    def fit_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size under the cap, the ratio of the sides kept: 48x64 under 32 is 24x32."""
+        longest = max(size)
+        if self.max_side is None or longest <= self.max_side:
+            return size
+        height, width = (side * self.max_side // longest for side in size)
+        return height, width
+
+
+class ModelEntry(Frozen):
+    """One row of a suite: a registered network and the options that differ from its defaults."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+def _as_entry(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Suite(Frozen):
+    """The grid of runs an exhibit needs."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    title: str
+    exhibit: str | None = None
+    task: Task
+    sizes: tuple[Size, ...] = Field(min_length=1)
+    models: tuple[Annotated[ModelEntry, BeforeValidator(_as_entry)], ...] = Field(min_length=1)
+    datasets: tuple[str, ...] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    floors: bool = True
+
+
+def invalid(error: Exception, where: str, model: type[BaseModel] | None = None) -> UserError:
+    """One line from pydantic's first complaint, with 'did you mean' for an unknown key."""
+    from pydantic import ValidationError
+
+    from bench.errors import unknown
+
+    if not isinstance(error, ValidationError):
+        return UserError(f"{where}: {error}")
+    first = error.errors(include_url=False, include_context=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1 and model is not None:
+        return unknown("key", path, model.model_fields, where)
+    message = first["msg"].removeprefix("Value error, ")
+    found = f", got {str(first['input'])[:60]!r}" if first["type"] != "missing" else ""
+    return UserError(f"{where}: {path or 'content'}: {message}{found}")

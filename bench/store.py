@@ -1,0 +1,233 @@
+"""results/ on disk. Files are written beside their name and renamed; status.json comes last. No torch."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import UserError
+from bench.spec import RunSpec, invalid
+
+SCHEMA_VERSION = 1
+State = Literal["done", "failed", "diverged"]
+T = TypeVar("T", bound=BaseModel)
+Fraction = float | None  # in [0, 1]; None where the number does not exist
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Scores(Strict):
+    """One evaluation over a split. Fractions in [0, 1]."""
+
+    miou: Fraction
+    miou_thing: Fraction
+    miou_stuff: Fraction
+    pq: Fraction
+    sq: Fraction
+    rq: Fraction
+    pq_thing: Fraction
+    sq_thing: Fraction
+    rq_thing: Fraction
+    pq_stuff: Fraction
+    sq_stuff: Fraction
+    rq_stuff: Fraction
+    ap: Fraction
+    ap50: Fraction
+    ap75: Fraction
+    ar: Fraction
+    ap_classes: int = Field(ge=0)
+    instance_truth: str
+    images: int = Field(ge=0)
+
+
+class ClassScores(Strict):
+    id: int
+    name: str
+    isthing: bool
+    iou: Fraction
+    pq: Fraction
+    sq: Fraction
+    rq: Fraction
+    ap: Fraction
+
+
+class Metrics(Strict):
+    """metrics.json: the trained network, the same network before training (None for a floor), and each class."""
+
+    schema_version: Literal[1] = 1
+    protocol: str
+    final: Scores
+    untrained: Scores | None
+    classes: tuple[ClassScores, ...]
+
+
+class Module(Strict):
+    """One module of the network as it ran. `flops` counts a multiply-add once."""
+
+    name: str
+    kind: str
+    parameters: int = Field(ge=0)
+    flops: float | None
+    output: tuple[int, ...] | None = None
+
+
+class Network(Strict):
+    """network.json: what the network is and what it costs at the run's own input size, batch 1."""
+
+    schema_version: Literal[1] = 1
+    model: str
+    input: str
+    classes: int
+    parameters_total: int = Field(ge=0)
+    parameters_trainable: int = Field(ge=0)
+    flops: float | None = Field(description="multiply-adds, each counted once (fvcore); None for a floor")
+    uncounted: dict[str, int] = Field(default_factory=dict, description="operators without a count, how often each")
+    modules: tuple[Module, ...] = ()
+
+
+class Status(Strict):
+    """status.json: written last, so a run is either whole or not done."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    state: State
+    attempt: int = Field(ge=1)
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run that ended, as a report reads it. `metrics` and `network` are None unless the state is done."""
+
+    run_id: str
+    folder: Path
+    spec: RunSpec
+    status: Status
+    metrics: Metrics | None
+    network: Network | None
+    attempt: dict[str, Any]
+
+
+class Store:
+    """The folder `results/`: one folder a run, named by its id."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, run_id: str) -> Path:
+        return self.root / run_id
+
+    def status(self, run_id: str) -> Status | None:
+        """None while the run has not ended. Raises UserError where status.json is damaged."""
+        path = self.folder(run_id) / "status.json"
+        return read(path, Status) if path.exists() else None
+
+    def records(self) -> list[Record]:
+        """Every ended run, by id."""
+        if not self.root.is_dir():
+            return []
+        folders = sorted(path.parent for path in self.root.glob("*/status.json"))
+        return [self.record(folder.name) for folder in folders]
+
+    def record(self, run_id: str) -> Record:
+        folder = self.folder(run_id)
+        spec = read(folder / "spec.json", RunSpec)
+        status = read(folder / "status.json", Status)
+        if not run_id == spec.run_id == status.run_id:
+            raise UserError(
+                f"{folder} does not hold the run it is named after (its spec is {spec.run_id}); "
+                "move it out of results/ and run the suite again"
+            )
+        done = status.state == "done"
+        return Record(
+            run_id=run_id,
+            folder=folder,
+            spec=spec,
+            status=status,
+            metrics=read(folder / "metrics.json", Metrics) if done else None,
+            network=read(folder / "network.json", Network) if done else None,
+            attempt=read_json(folder / "attempts" / f"{status.attempt}.json"),
+        )
+
+    def begin(self, spec: RunSpec) -> int:
+        """Clears what an earlier, unfinished or failed attempt left and returns this attempt's number."""
+        folder = self.folder(spec.run_id)
+        (folder / "attempts").mkdir(parents=True, exist_ok=True)
+        (folder / "status.json").unlink(missing_ok=True)  # first: from here on the run counts as not done
+        for name in ("metrics.json", "network.json", "history.jsonl", "images.parquet", "error.txt"):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "samples", ignore_errors=True)
+        write_json(folder / "spec.json", spec.model_dump(mode="json"))
+        numbers = [int(path.stem) for path in (folder / "attempts").glob("*.json") if path.stem.isdigit()]
+        return max(numbers, default=0) + 1
+
+    def write_attempt(self, run_id: str, number: int, content: dict[str, Any]) -> None:
+        write_json(self.folder(run_id) / "attempts" / f"{number}.json", content)
+
+    def finish(self, status: Status) -> None:
+        write_json(self.folder(status.run_id) / "status.json", status.model_dump(mode="json"))
+
+    @contextmanager
+    def lock(self, run_id: str) -> Iterator[bool]:
+        """Holds the run; yields False where another process has it. A dead process holds nothing."""
+        folder = self.folder(run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Atomic: readers see the old file or the new one, whole."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Atomic; refuses NaN and infinity, which are not numbers of a record."""
+    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the suite again to redo that run") from None
+    except (ValueError, OSError) as error:
+        raise UserError(
+            f"{path} is not readable JSON ({error}); remove {path.parent} and run the suite again"
+        ) from None
+
+
+def read(path: Path, model: type[T]) -> T:
+    """A validated file of a record. Raises UserError with the first thing that is wrong."""
+    content = read_json(path)
+    version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
+    if version != SCHEMA_VERSION:
+        raise UserError(f"{path} has schema version {version}; this program reads version {SCHEMA_VERSION}")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise invalid(error, str(path), model) from None
