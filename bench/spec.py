@@ -46,10 +46,10 @@ class Recipe(Frozen):
 
     name: str
     source: str = Field(description="where the values come from")
-    lr: float = Field(gt=0)
+    lr: float = Field(ge=0)
     weight_decay: float = Field(ge=0)
     batch_size: int = Field(ge=1)
-    epochs: int = Field(ge=0)
+    epochs: int = Field(0, ge=0, description="set by the profile, the same for every network")
     optimizer: Literal["adamw"] = "adamw"
     schedule: Literal["constant", "poly", "step"] = "constant"
     warmup_steps: int = Field(0, ge=0)
@@ -101,19 +101,20 @@ class RunSpec(Frozen):
 
 
 class Profile(Frozen):
-    """A named budget; it lowers what a suite and a recipe ask for, and never raises it."""
+    """A named budget, the same for every network of a suite."""
 
     name: str
     summary: str
     label: str = Field(description="how its numbers are labelled in a report")
     reproduction: bool = Field(description="may stand beside the paper's numbers as a reproduction")
-    epochs: int | None = Field(None, ge=0)
+    epochs: int = Field(ge=0)
     max_side: int | None = Field(None, ge=1)
     max_batch: int | None = Field(None, ge=1)
     max_seeds: int | None = Field(None, ge=1)
     train_images: int | None = Field(None, ge=1)
     val_images: int | None = Field(None, ge=1)
     backbone_weights: str = "none"
+    keep_weights: bool = True
 
     def fit_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """The size under the cap, the ratio of the sides kept: 48x64 under 32 is 24x32."""

@@ -133,12 +133,13 @@ class Store:
         path = self.folder(run_id) / "status.json"
         return read(path, Status) if path.exists() else None
 
+    def run_ids(self) -> list[str]:
+        """Every ended run."""
+        return sorted(path.parent.name for path in self.root.glob("*/status.json"))
+
     def records(self) -> list[Record]:
-        """Every ended run, by id."""
-        if not self.root.is_dir():
-            return []
-        folders = sorted(path.parent for path in self.root.glob("*/status.json"))
-        return [self.record(folder.name) for folder in folders]
+        """Every ended run, by id. Raises UserError for the first that is damaged."""
+        return [self.record(run_id) for run_id in self.run_ids()]
 
     def record(self, run_id: str) -> Record:
         folder = self.folder(run_id)
@@ -165,7 +166,7 @@ class Store:
         folder = self.folder(spec.run_id)
         (folder / "attempts").mkdir(parents=True, exist_ok=True)
         (folder / "status.json").unlink(missing_ok=True)  # first: from here on the run counts as not done
-        for name in ("metrics.json", "network.json", "history.jsonl", "images.parquet", "error.txt"):
+        for name in ("metrics.json", "network.json", "history.jsonl", "images.parquet"):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / "samples", ignore_errors=True)
         write_json(folder / "spec.json", spec.model_dump(mode="json"))

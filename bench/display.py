@@ -1,0 +1,159 @@
+"""What `bench run` shows: a table that grows row by row, and the progress; plain lines where no terminal is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from bench.plan import Cell
+from bench.spec import size_text
+from bench.store import Network, Scores, Status, Store
+from models.registry import REGISTRY
+
+HEADER = ("model", "dataset", "seed", "mIoU %", "PQ %", "AP %", "FLOPs G", "params M", "time")
+PLAIN_EVERY = 10.0  # seconds between two progress lines of a run, outside a terminal
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def amount(size: float) -> str:
+    """Bytes in words."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def score_row(cell: Cell, scores: Scores, network: Network | None, seconds: float | None, untrained: bool) -> list[str]:
+    """One row of the live table."""
+    spec = cell.spec
+    label = REGISTRY[spec.model].label + (", untrained" if untrained else "")
+    costs = ["", ""]
+    if network is not None and not untrained:
+        costs = [
+            "-" if network.flops is None else f"{network.flops / 1e9:.2f}",
+            f"{network.parameters_total / 1e6:.2f}" if network.parameters_total else "-",
+        ]
+    took = duration(seconds) if seconds is not None and not untrained else ""
+    numbers = [percent(scores.miou), percent(scores.pq), percent(scores.ap)]
+    return [label, f"{spec.dataset} {size_text(spec.size)}", str(spec.seed), *numbers, *costs, took]
+
+
+class Display:
+    """Hears the events of runs. A context manager, so that the terminal is left clean."""
+
+    def __init__(self, console: Console, cells: Sequence[Cell], total: int, store: Store) -> None:
+        self.console, self.store, self.total = console, store, total
+        self.waiting = list(cells)
+        self.rows: list[list[str]] = []
+        self.progress: dict[str, str] = {}
+        self.said: dict[str, float] = {}
+        self.failures: list[str] = []
+        self.ended = 0
+        self.live: Live | None = None
+        if console.is_terminal and not console.is_dumb_terminal:
+            self.live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
+
+    def __enter__(self) -> Display:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self.live:
+            self.progress.clear()
+            self.live.stop()
+
+    def done_before(self, cell: Cell) -> None:
+        """A run that an earlier call finished."""
+        self._add_rows(cell)
+
+    def event(self, cell: Cell, message: dict[str, Any]) -> None:
+        kind = message["kind"]
+        if kind == "end":
+            self._end(cell, message["status"])
+        elif kind in ("phase", "step", "images"):
+            self._progress(cell, _progress_text(message), message)
+
+    def table(self) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for number, name in enumerate(HEADER):
+            table.add_column(name, justify="left" if number < 2 else "right", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*row, style="dim" if row[0].endswith("untrained") else None)
+        return table
+
+    def _render(self) -> Group:
+        lines = [Text(f"{run}: {text}") for run, text in self.progress.items()]
+        left = f"{self.ended} of {self.total} runs ended"
+        return Group(self.table(), *lines, Text(left, style="dim"))
+
+    def _progress(self, cell: Cell, text: str, message: dict[str, Any]) -> None:
+        name = cell.spec.slug
+        self.progress[name] = text
+        if self.live:
+            return
+        due = time.monotonic() - self.said.get(name, 0.0) > PLAIN_EVERY
+        if due or message["kind"] == "phase" or message.get("epoch_end"):
+            self.said[name] = time.monotonic()
+            self.console.print(f"  {name}: {text}", highlight=False, soft_wrap=True)
+
+    def _end(self, cell: Cell, status: Status | None) -> None:
+        self.ended += 1
+        self.progress.pop(cell.spec.slug, None)
+        if status is None:
+            self._say(f"{cell.spec.run_id}: another `bench run` has it in hand; left to it")
+        elif status.state == "done":
+            self._add_rows(cell)
+        else:
+            self.failures.append(cell.spec.run_id)
+            where = self.store.folder(cell.spec.run_id) / "attempts" / f"{status.attempt}.json"
+            self._say(f"{cell.spec.run_id} {status.state}: {status.reason} (see {where})")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def _add_rows(self, cell: Cell) -> None:
+        record = self.store.record(cell.spec.run_id)
+        assert record.metrics is not None
+        seconds = record.attempt.get("seconds_total")
+        rows = [score_row(cell, record.metrics.final, record.network, seconds, False)]
+        if record.metrics.untrained is not None:
+            rows.insert(0, score_row(cell, record.metrics.untrained, record.network, seconds, True))
+        self.rows.extend(rows)
+        if not self.live:
+            for row in rows:
+                filled = zip(HEADER[3:], row[3:], strict=True)
+                numbers = "  ".join(f"{name} {value}" for name, value in filled if value)
+                self._say(f"{row[0]} on {row[1]}, seed {row[2]}: {numbers}")
+
+
+def _progress_text(message: dict[str, Any]) -> str:
+    if message["kind"] == "step":
+        return (
+            f"train: epoch {message['epoch']}/{message['epochs']}, step {message['step']}/{message['steps']}, "
+            f"loss {message['loss']:.3f}, {message['images_per_s']:.1f} images/s, {duration(message['left_s'])} left"
+        )
+    if message["kind"] == "images":
+        return f"{message['phase'].replace('_', ' ')}: image {message['done']}/{message['of']}"
+    return str(message["phase"]).replace("_", " ")
+

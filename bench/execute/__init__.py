@@ -1,0 +1,1 @@
+"""Runs in processes of their own. Importing it imports no torch."""

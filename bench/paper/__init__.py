@@ -1,0 +1,1 @@
+"""The paper's printed numbers, as data. No torch."""

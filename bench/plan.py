@@ -1,0 +1,225 @@
+"""Suite x profile x data found -> the runs, each with its state. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from bench.data.catalog import DataRoots, Missing, find
+from bench.data.prepared import Prepared, existing, prepare
+from bench.data.source import Source
+from bench.errors import UserError, unknown
+from bench.spec import Budget, ModelEntry, Profile, RunSpec, Suite, invalid
+from bench.store import Status, Store
+from bench.train.recipes import recipe_for
+from models.registry import REGISTRY, UnknownNameError, full_options
+from models.registry import find as find_model
+
+HERE = Path(__file__).parent
+EMBEDDED = "scenes"  # runs in a column of its own where none of a suite's datasets is here
+T = TypeVar("T", bound=BaseModel)
+Progress = Callable[[str, int, int], None]  # (what, done, of)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user asked for. Empty tuples leave it to the suite."""
+
+    suite: Suite
+    profile: Profile
+    roots: DataRoots
+    prepared: Path
+    models: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a plan. `weights`: files named by a digest in the spec, by option. `seconds`: from a past run."""
+
+    spec: RunSpec
+    status: Status | None
+    train: Path | None = None  # prepared folders; None before the data is prepared
+    val: Path | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+    seconds: float | None = None
+
+    @property
+    def state(self) -> str:
+        """done, failed, diverged, missing, or pending where the data is not prepared yet."""
+        if self.status is not None:
+            return self.status.state
+        return "missing" if self.train else "pending"
+
+
+@dataclass(frozen=True)
+class Plan:
+    cells: tuple[Cell, ...]
+    missing: dict[str, Missing]  # the suite's datasets that are not here
+    sources: dict[str, Source]
+
+
+def load_named(kind: str, name: str, model: type[T]) -> T:
+    """bench/<kind>s/<name>.yaml, or the file itself where `name` is a path. Raises UserError."""
+    folder = HERE / f"{kind}s"
+    known = [path.stem for path in folder.glob("*.yaml")]
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    if not path.is_file():
+        if path.suffix and "/" in name:
+            raise UserError(
+                f"no {kind} file at {name}; give a path to a YAML file or one of: {', '.join(sorted(known))}"
+            )
+        raise unknown(kind, name, known)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a {kind} is a mapping of keys; see bench/{kind}s/{sorted(known)[0]}.yaml")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise invalid(error, str(path), model) from None
+
+
+def make_plan(choice: Choice, store: Store, prepare_data: Progress | None = None) -> Plan:
+    """Every run of the suite. With `prepare_data`, preparations are made first; without, such runs are pending."""
+    names = choice.datasets or choice.suite.datasets
+    found = {name: find(name, choice.roots) for name in dict.fromkeys(names)}
+    missing = {name: entry for name, entry in found.items() if isinstance(entry, Missing)}
+    sources = {name: entry for name, entry in found.items() if not isinstance(entry, Missing)}
+    if not sources and not choice.datasets:
+        embedded = find(EMBEDDED, choice.roots)
+        assert not isinstance(embedded, Missing)
+        sources = {EMBEDDED: embedded}
+    rows = _rows(choice)
+    cells = [
+        cell
+        for source in sources.values()
+        for size in dict.fromkeys(choice.profile.fit_size(size) for size in choice.suite.sizes)
+        for cell in _column(choice, rows, source, size, store, prepare_data)
+    ]
+    return Plan(tuple(_with_times(cells, store)), missing, sources)
+
+
+def _rows(choice: Choice) -> list[tuple[ModelEntry, tuple[int, ...]]]:
+    """The rows of the table with their seeds: floors first, once each, since no chance is in them."""
+    suite, profile = choice.suite, choice.profile
+    seeds = choice.seeds or suite.seeds[: profile.max_seeds]
+    by_name: dict[str, list[ModelEntry]] = {}
+    for entry in suite.models:
+        by_name.setdefault(entry.name, []).append(entry)
+    models = [e for name in choice.models for e in by_name.get(name, [ModelEntry(name=name)])] or list(suite.models)
+    floors = [ModelEntry(name=name) for name, entry in REGISTRY.items() if entry.is_floor and suite.floors]
+    entries = floors + [entry for entry in models if entry not in floors]
+    return [(e, (0,) if _find_model(e.name).is_floor else tuple(dict.fromkeys(seeds))) for e in entries]
+
+
+def _find_model(name: str) -> Any:
+    try:
+        return find_model(name)
+    except UnknownNameError as error:
+        raise UserError(str(error)) from None
+
+
+def _column(
+    choice: Choice,
+    rows: list[tuple[ModelEntry, tuple[int, ...]]],
+    source: Source,
+    size: tuple[int, int],
+    store: Store,
+    progress: Progress | None,
+) -> list[Cell]:
+    """The runs on one dataset at one size."""
+    budget = Budget(train_images=choice.profile.train_images, val_images=choice.profile.val_images)
+    limits = {"train": budget.train_images, "val": budget.val_images}
+    data = {split: _prepared(choice, source, split, size, limit, progress) for split, limit in limits.items()}
+    train, val = data["train"], data["val"]
+    cells = []
+    for entry, seeds in rows:
+        options, weights = _options(entry, choice.profile)
+        for seed in seeds:
+            spec = RunSpec(
+                model=entry.name,
+                options=options,
+                task=choice.suite.task,
+                dataset=source.name,
+                size=size,
+                budget=budget,
+                train_hash=train.split_hash if train else None,
+                val_hash=val.split_hash if val else None,
+                recipe=recipe_for(_find_model(entry.name), options, choice.profile),
+                precision="mixed",
+                profile=choice.profile.name,
+                seed=seed,
+            )
+            cells.append(
+                Cell(
+                    spec=spec,
+                    status=store.status(spec.run_id),
+                    train=train.folder if train else None,
+                    val=val.folder if val else None,
+                    weights=weights,
+                )
+            )
+    return cells
+
+
+def _prepared(
+    choice: Choice, source: Source, split: str, size: tuple[int, int], limit: int | None, progress: Progress | None
+) -> Prepared | None:
+    have = existing(source, split, size, limit, choice.prepared)
+    if have or progress is None:
+        return have
+    what = f"preparing {source.name} {split} at {size[0]}x{size[1]}"
+    return prepare(source, split, size, limit, choice.prepared, lambda done, of: progress(what, done, of))
+
+
+def _options(entry: ModelEntry, profile: Profile) -> tuple[dict[str, Any], dict[str, str]]:
+    """All options of a network, and the files that stand behind digests: a path would not identify the weights."""
+    registered = _find_model(entry.name)
+    given = dict(entry.options)
+    if "backbone_weights" in registered.options:
+        given.setdefault("backbone_weights", profile.backbone_weights)
+    try:
+        options = full_options(entry.name, given)
+    except UnknownNameError as error:
+        raise UserError(str(error)) from None
+    weights = {}
+    path = options.get("backbone_weights", "none")
+    if path not in ("none", "imagenet"):
+        if not Path(path).is_file():
+            raise UserError(
+                f"backbone_weights of {entry.name}: no file at {path}; give none, imagenet, or the path of a state dict"
+            )
+        weights["backbone_weights"] = str(Path(path).resolve())
+        options["backbone_weights"] = "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return options, weights
+
+
+def _with_times(cells: Sequence[Cell], store: Store) -> list[Cell]:
+    """Each run with the mean time of finished runs that differ in nothing but seed and data, where there are any."""
+    times: dict[tuple[Any, ...], list[float]] = {}
+    for run_id in store.run_ids():
+        try:
+            record = store.record(run_id)
+        except UserError:
+            continue  # a damaged record tells no time; the report names it
+        seconds = record.attempt.get("seconds_total")
+        if record.status.state == "done" and seconds is not None:
+            times.setdefault(_kind(record.spec), []).append(seconds)
+    return [
+        Cell(c.spec, c.status, c.train, c.val, c.weights, sum(t) / len(t) if (t := times.get(_kind(c.spec))) else None)
+        for c in cells
+    ]
+
+
+def _kind(spec: RunSpec) -> tuple[Any, ...]:
+    return spec.model, str(spec.options), spec.size, spec.profile, spec.budget, spec.recipe

@@ -1,0 +1,106 @@
+"""What a table lacks: each planned (network, dataset, seed) without a finished run, and why."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bench.report.grouping import Split, floors, networks, profile_named
+from bench.spec import Suite
+from bench.store import Record
+from models.registry import REGISTRY
+
+DEFAULT_PROFILE = "smoke"
+
+
+class Missing(Protocol):
+    """A dataset that is not there: what is missing, and how to get it."""
+
+    @property
+    def what(self) -> str: ...
+
+    @property
+    def how(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Planned runs that are not done, for one reason."""
+
+    dataset: str
+    models: tuple[str, ...]  # labels
+    seeds: tuple[int, ...]
+    reason: str
+    how: str
+
+
+def planned_seeds(suite: Suite, model: str, profile: str) -> tuple[int, ...]:
+    """The seeds a profile leaves of the suite's; a floor has no randomness and runs once."""
+    if model in floors(suite):
+        return (0,)
+    return suite.seeds[: profile_named(profile).max_seeds]
+
+
+def find_gaps(
+    suite: Suite, profile: str, records: Sequence[Record], splits: Sequence[Split], missing: Mapping[str, Missing]
+) -> list[Gap]:
+    """The gaps of one table. `records` are the suite's under this profile and size, in any state."""
+    planned: list[tuple[str, str | None]] = [(split.dataset, split.val_hash) for split in splits]
+    planned += [(dataset, None) for dataset in suite.datasets if dataset not in {name for name, _ in planned}]
+    several = {name for name, _ in planned if sum(name == other for other, _ in planned) > 1}
+    index: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
+    for record in records:
+        index[record.spec.model, record.spec.dataset, record.spec.seed].append(record)
+
+    found: dict[tuple[str, str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for dataset, val_hash in planned:
+        name = f"{dataset}, split {val_hash[:8]}" if val_hash and dataset in several else dataset
+        for model in (*floors(suite), *networks(suite)):
+            for seed in planned_seeds(suite, model, profile):
+                ended = index[model, dataset, seed]
+                candidates = [r for r in ended if val_hash is None or r.spec.val_hash in (val_hash, None)]
+                why = _reason(candidates, dataset, profile, suite, missing)
+                if why:
+                    found[name, *why][model].append(seed)
+    return [gap for key, models in found.items() for gap in _gaps(*key, models)]
+
+
+def nothing_run(suite: Suite, records: Sequence[Record], missing: Mapping[str, Missing]) -> list[Gap]:
+    """The gaps of a suite without a finished run: under the profiles that were tried, else the default one."""
+    profiles = sorted({record.spec.profile for record in records}) or [DEFAULT_PROFILE]
+    tried = [(profile, [r for r in records if r.spec.profile == profile]) for profile in profiles]
+    return [gap for profile, group in tried for gap in find_gaps(suite, profile, group, (), missing)]
+
+
+def command(suite: Suite, profile: str) -> str:
+    chosen = "" if profile == DEFAULT_PROFILE else f" --profile {profile}"
+    return f"python -m bench run --suite {suite.name}{chosen}"
+
+
+def label_of(model: str) -> str:
+    return REGISTRY[model].label if model in REGISTRY else model
+
+
+def _reason(
+    candidates: Iterable[Record], dataset: str, profile: str, suite: Suite, missing: Mapping[str, Missing]
+) -> tuple[str, str] | None:
+    """(reason, next step), or None where a run is done."""
+    ended = sorted(candidates, key=lambda r: r.run_id)
+    if any(record.status.state == "done" for record in ended):
+        return None
+    if ended:
+        status = ended[-1].status
+        return f"{status.state}: {status.reason or 'no reason recorded'}", command(suite, profile)
+    if dataset in missing:
+        return f"missing dataset: {missing[dataset].what}", missing[dataset].how
+    return "not run", command(suite, profile)
+
+
+def _gaps(dataset: str, reason: str, how: str, models: Mapping[str, Sequence[int]]) -> list[Gap]:
+    """One gap for all the networks that lack the same seeds."""
+    by_seeds: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for model, seeds in models.items():
+        by_seeds[tuple(seeds)].append(label_of(model))
+    return [Gap(dataset, tuple(labels), seeds, reason, how) for seeds, labels in by_seeds.items()]

@@ -1,0 +1,220 @@
+"""The comparison of networks on panoptic segmentation: our records joined with the paper's Table 4.
+
+The paper's numbers stand beside ours only where a comparison is due (see `columns.may_stand_beside`). Everywhere
+else they keep to a table of their own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bench.paper.numbers import paper, paper_value
+from bench.report.cells import cost_cell, score_cell
+from bench.report.columns import COSTS, dataset_label, section_columns
+from bench.report.gaps import Gap, Missing, find_gaps, label_of, nothing_run
+from bench.report.grouping import (
+    SectionKey,
+    Split,
+    belongs,
+    floors,
+    guests,
+    networks,
+    profile_named,
+    sections,
+    settings,
+    splits,
+    what_differs,
+)
+from bench.report.printed import printed_table
+from bench.report.table import Cell, Column, Row, RowKind, Table, with_marks
+from bench.spec import Suite, size_text
+from bench.store import Record
+
+ONE_SEED = "one seed: this mark cannot tell a difference from noise"
+
+Cells = Mapping[Split, Mapping[str, list[list[Record]]]]  # split -> network -> settings -> seeds
+
+
+@dataclass(frozen=True)
+class Section:
+    """Our table under one profile and size, and what it lacks."""
+
+    table: Table
+    gaps: tuple[Gap, ...]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """All that is shown for one suite. `printed` is the paper's own table where the suite has one."""
+
+    suite: Suite
+    sections: tuple[Section, ...]
+    gaps: tuple[Gap, ...]  # of a suite without any finished run
+    printed: Table | None
+    records: tuple[Record, ...]
+    notes: tuple[str, ...]
+
+
+def build_exhibit(suite: Suite, records: Sequence[Record], missing: Mapping[str, Missing]) -> Exhibit:
+    """The tables of a suite from all records of a store. Pure: reads no file but the paper's numbers."""
+    own = [record for record in records if belongs(record, suite)]
+    source = paper().tables.get(suite.exhibit or "")
+    found = tuple(_section(suite, key, group, missing) for key, group in sections(own))
+    return Exhibit(
+        suite=suite,
+        sections=found,
+        gaps=() if found else tuple(nothing_run(suite, own, missing)),
+        printed=printed_table(source) if source else None,
+        records=tuple(own),
+        notes=_left_out(suite, records, own),
+    )
+
+
+def _section(suite: Suite, key: SectionKey, records: Sequence[Record], missing: Mapping[str, Missing]) -> Section:
+    found = splits(records, suite.datasets)
+    done = [record for record in records if record.status.state == "done"]
+    cells = {split: _by_model([r for r in done if split.holds(r.spec)]) for split in found}
+    first = {split: [r for groups in models.values() for r in groups[0]] for split, models in cells.items()}
+    columns = section_columns(suite, key, first)
+    profile = profile_named(key.profile)
+    table = Table(
+        key=f"{suite.name}/{key.name}",
+        title=f"Profile {profile.name}, {size_text(key.size)}",
+        label=profile.label,
+        profile=profile.name,
+        size=size_text(key.size),
+        protocol=f"{key.protocol}, version {key.protocol_version}",
+        columns=columns,
+        rows=tuple(_rows(suite, columns, cells)),
+    )
+    table = _note_single_seeds(with_marks(table))
+    gaps = find_gaps(suite, key.profile, records, found, missing)
+    return Section(replace(table, notes=tuple(_notes(table, done, found))), tuple(gaps))
+
+
+def _by_model(records: Sequence[Record]) -> dict[str, list[list[Record]]]:
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record.spec.model].append(record)
+    return {model: settings(group) for model, group in groups.items()}
+
+
+def _rows(suite: Suite, columns: Sequence[Column], cells: Cells) -> list[Row]:
+    """Floors, each network untrained, the networks, the guests; a second setting of a network is a row of its own."""
+    planned: list[tuple[RowKind, str]] = [("floor", model) for model in floors(suite)]
+    planned += [("untrained", model) for model in networks(suite)]
+    planned += [("network", model) for model in networks(suite)]
+    ran = (record for models in cells.values() for settings_ in models.values() for record in settings_[0])
+    planned += [("guest", model) for model in guests(suite, ran)]
+    rows = []
+    for kind, model in planned:
+        groups = {split: models[model] for split, models in cells.items() if model in models}
+        variants = 1 if kind == "untrained" else max(map(len, groups.values()), default=1)
+        for variant in range(variants):
+            rows.append(_row(suite, kind, model, variant, columns, groups))
+    return [row for row in rows if any(c.value is not None or c.paper is not None or c.runs for c in row.cells)]
+
+
+def _row(
+    suite: Suite,
+    kind: RowKind,
+    model: str,
+    variant: int,
+    columns: Sequence[Column],
+    groups: Mapping[Split, list[list[Record]]],
+) -> Row:
+    chosen = {split: settings_[variant] for split, settings_ in groups.items() if len(settings_) > variant}
+    by_column = {(split.dataset, split.short): split for split in chosen}
+    first = {split: settings_[0] for split, settings_ in groups.items()}
+    cells = []
+    for column in columns:
+        if column.metric in COSTS:
+            cell = cost_cell(column, {} if kind == "untrained" else chosen)
+        else:
+            split = by_column.get((column.dataset or "", column.split or ""))
+            cell = score_cell(column.metric, kind, chosen[split] if split else ())
+            if split and variant:
+                differs = what_differs(chosen[split][0].spec, first[split][0].spec)
+                cell = replace(cell, notes=(*cell.notes, f"another setting: {differs}"))
+        if kind == "network" and not variant and column.beside:
+            cell = replace(cell, paper=_paper(suite, column, model))
+        cells.append(cell)
+    label = f"{label_of(model)}{', untrained' if kind == 'untrained' else ''}"
+    if not variant:
+        return Row(f"{kind}/{model}", label, kind, model, tuple(cells))
+    shown: RowKind = "setting" if kind == "network" else kind
+    return Row(f"{kind}/{model}/{variant}", f"{label}, setting {variant + 1}", shown, model, tuple(cells))
+
+
+def _paper(suite: Suite, column: Column, model: str) -> float | None:
+    dataset = None if column.metric in COSTS else column.dataset
+    cell = paper_value(suite.exhibit or "", model, dataset, column.metric)
+    return cell.value if cell else None
+
+
+def _note_single_seeds(table: Table) -> Table:
+    """A mark that rests on one seed says so."""
+
+    def noted(column: Column, cell: Cell) -> Cell:
+        single = cell.mark and column.unit == "%" and cell.n < 2
+        return replace(cell, notes=(*cell.notes, ONE_SEED)) if single else cell
+
+    rows = [
+        replace(row, cells=tuple(noted(column, cell) for column, cell in zip(table.columns, row.cells, strict=True)))
+        for row in table.rows
+    ]
+    return replace(table, rows=tuple(rows))
+
+
+def _notes(table: Table, done: Sequence[Record], found: Sequence[Split]) -> list[str]:
+    """What a reader must know of the table as a whole; then each cell's own notes, with the row it is in."""
+    notes = []
+    cells = [(row, column, cell) for row in table.rows for column, cell in zip(table.columns, row.cells, strict=True)]
+    if any(ONE_SEED in cell.notes for _, _, cell in cells):
+        notes.append("Marks that rest on one seed go by value alone: they cannot tell a difference from noise.")
+    for split in found:
+        mine = [record for record in done if split.holds(record.spec)]
+        where = f"{dataset_label(split.dataset)}, split {split.short},"
+        notes += _mixed("devices", where, mine, _device)
+        notes += _mixed("instance truths", where, mine, _instance_truth)
+    if profile_named(table.profile or "").reproduction:
+        apart = dict.fromkeys(c.group for c in table.columns if c.unit == "%" and not c.beside)
+        why = "not the paper's dataset, its size or the whole split"
+        notes += [f"{group}: not beside the paper's numbers ({why})." for group in apart]
+    own: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row, column, cell in cells:
+        where = column.metric if column.metric in COSTS else f"{dataset_label(column.dataset or '')} {column.metric}"
+        for note in (note for note in cell.notes if note != ONE_SEED):
+            own[row.label, note].append(where)
+    return notes + [f"{label} ({', '.join(places)}): {note}." for (label, note), places in own.items()]
+
+
+def _mixed(what: str, where: str, records: Sequence[Record], of: Callable[[Record], str]) -> list[str]:
+    groups: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        groups[of(record)].add(label_of(record.spec.model))
+    if len(groups) < 2:
+        return []
+    parts = "; ".join(f"{name}: {', '.join(sorted(groups[name]))}" for name in sorted(groups))
+    return [f"The runs on {where} come from different {what}. {parts}."]
+
+
+def _device(record: Record) -> str:
+    return str(record.attempt.get("device") or "not recorded")
+
+
+def _instance_truth(record: Record) -> str:
+    return record.metrics.final.instance_truth if record.metrics else "not recorded"
+
+
+def _left_out(suite: Suite, records: Sequence[Record], own: Sequence[Record]) -> tuple[str, ...]:
+    """Finished runs of the suite's networks that its tables do not hold."""
+    names = {*networks(suite), *floors(suite)}
+    kept = {record.run_id for record in own}
+    left = [r for r in records if r.spec.model in names and r.run_id not in kept and r.status.state == "done"]
+    if not left:
+        return ()
+    sizes = ", ".join(sorted({size_text(record.spec.size) for record in left}))
+    return (f"{len(left)} runs of these networks are left out: another size or other options ({sizes}).",)

@@ -1,0 +1,239 @@
+"""One run, from its spec to its record: build, count, evaluate untrained, train, evaluate, write."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from bench.data.prepared import Prepared, load
+from bench.evaluate.evaluator import Evaluator
+from bench.measure.cost import measure
+from bench.predict import evaluate
+from bench.spec import RunSpec
+from bench.store import ClassScores, Metrics, Scores, State, Status, Store, write_json
+from bench.train.loop import DivergedError, Trainer, fit_floor
+from bench.train.seeds import axis_seed
+from models.interface import SegmentationModel
+from models.registry import build
+
+PROJECT = Path(__file__).resolve().parents[1]
+PACKAGES = ("torch", "torchvision", "transformers", "timm", "fvcore", "pycocotools", "numpy", "pillow")
+REPORT_EVERY = 0.1  # seconds between two progress messages
+
+Send = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to execute a run. `weights`: files behind digests in the spec, by option."""
+
+    spec: RunSpec
+    results: Path
+    train: Path
+    val: Path
+    device: str
+    threads: int
+    keep_weights: bool
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+
+def execute(job: Job, send: Send) -> Status | None:
+    """Executes a run and writes its record, also where it fails. None: another process has this run in hand."""
+    store = Store(job.results)
+    with store.lock(job.spec.run_id) as mine:
+        if not mine:
+            return None
+        done = store.status(job.spec.run_id)
+        if done is not None and done.state == "done":
+            return done
+        return _attempt(job, store, send)
+
+
+def _attempt(job: Job, store: Store, send: Send) -> Status:
+    run_id = job.spec.run_id
+    number = store.begin(job.spec)
+    attempt = _surroundings(job, number)
+    store.write_attempt(run_id, number, attempt)
+    state: State = "done"
+    reason = None
+    clock = Clock()
+    try:
+        _work(job, store.folder(run_id), send, clock)
+    except DivergedError as error:
+        state, reason = "diverged", str(error)
+    except Exception as error:
+        state, reason = "failed", f"{type(error).__name__}: {_first_line(error)}"
+        attempt["traceback"] = _traceback()
+    attempt |= clock.facts | {"end": _now(), "seconds_total": clock.total(), "peak_memory_mb": _peak_memory_mb(job)}
+    store.write_attempt(run_id, number, attempt)
+    status = Status(run_id=run_id, state=state, attempt=number, reason=reason)
+    store.finish(status)
+    return status
+
+
+def _work(job: Job, folder: Path, send: Send, clock: Clock) -> None:
+    spec = job.spec
+    torch.set_num_threads(job.threads)
+    torch.backends.cudnn.allow_tf32 = False  # matrix products have it off already
+    train, val = load(job.train), load(job.val)
+    report = Reporter(send)
+    with clock.time("build", report):
+        torch.manual_seed(axis_seed(spec.seed, "initialisation"))
+        model = build(spec.model, train.categories, spec.size, **{**spec.options, **job.weights}).to(job.device)
+        model = model.to(memory_format=torch.channels_last)
+    with clock.time("count", report):
+        network = measure(model, spec.model, spec.size)
+        write_json(folder / "network.json", network.model_dump(mode="json"))
+        send({"kind": "network", "flops": network.flops, "parameters": network.parameters_total})
+    untrained = None
+    if not model.fits_statistics:
+        with clock.time("evaluate_untrained", report):
+            untrained = _scores(evaluate(model, val, report.images))
+            send({"kind": "untrained", "scores": untrained.model_dump()})
+    with clock.time("train", report):
+        _train(job, model, train, folder, report, clock)
+    with clock.time("evaluate", report):
+        evaluator = evaluate(model, val, report.images, folder / "samples")
+    clock.facts["evaluate_images_per_s"] = len(val) / clock.facts["seconds_evaluate"]
+    _write(job, folder, model, evaluator, untrained)
+
+
+def _train(job: Job, model: SegmentationModel, data: Prepared, folder: Path, report: Reporter, clock: Clock) -> None:
+    spec = job.spec
+    if model.fits_statistics:
+        fit_floor(model, data, spec.recipe)
+        return
+    trainer = Trainer(model, data, spec.recipe, spec.seed, spec.precision == "mixed")
+    trainer.train(folder / "history.jsonl", report.step)
+    clock.facts["train_images_per_s"] = trainer.images_per_s
+
+
+def _write(job: Job, folder: Path, model: SegmentationModel, evaluator: Evaluator, untrained: Scores | None) -> None:
+    metrics = Metrics(
+        protocol=job.spec.protocol,
+        final=_scores(evaluator),
+        untrained=untrained,
+        classes=tuple(ClassScores(**row) for row in evaluator.classes()),
+    )
+    evaluator.write_images(folder / "images.parquet")
+    if job.keep_weights:
+        target = folder / "checkpoint" / "weights.safetensors"
+        target.parent.mkdir(exist_ok=True)
+        state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        save_file(state, target.with_suffix(".tmp"))
+        target.with_suffix(".tmp").replace(target)
+    write_json(folder / "metrics.json", metrics.model_dump(mode="json"))
+
+
+def _scores(evaluator: Evaluator) -> Scores:
+    return Scores.model_validate(evaluator.metrics())
+
+
+class Clock:
+    """Times of the phases, for attempts/<n>.json: metrics and history hold nothing that differs between equal runs."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.facts: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, phase: str, report: Reporter) -> Iterator[None]:
+        report.phase = phase
+        report.send({"kind": "phase", "phase": phase})
+        start = time.monotonic()
+        yield
+        self.facts[f"seconds_{phase}"] = round(time.monotonic() - start, 3)
+
+    def total(self) -> float:
+        return round(time.monotonic() - self.started, 3)
+
+
+class Reporter:
+    """Sends progress to the parent, at most every REPORT_EVERY seconds, and always at the end of an epoch."""
+
+    def __init__(self, send: Send) -> None:
+        self.send, self.phase, self.last = send, "", 0.0
+
+    def step(self, row: dict[str, Any]) -> None:
+        if row["epoch_end"] or time.monotonic() - self.last > REPORT_EVERY:
+            self.last = time.monotonic()
+            self.send({"kind": "step", **row})
+
+    def images(self, done: int, of: int) -> None:
+        if done == of or time.monotonic() - self.last > REPORT_EVERY:
+            self.last = time.monotonic()
+            self.send({"kind": "images", "phase": self.phase, "done": done, "of": of})
+
+
+def _surroundings(job: Job, number: int) -> dict[str, Any]:
+    """What an attempt ran on. No host name, no user name, no path."""
+    on_gpu = job.device.startswith("cuda")
+    return {
+        "schema_version": 1,
+        "number": number,
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "processor": _processor(),
+        "threads": job.threads,
+        "training_precision": "bfloat16" if on_gpu and job.spec.precision == "mixed" else "float32",
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "seed": job.spec.seed,
+        "git_commit": _git_commit(),
+        "start": _now(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _git_commit() -> str | None:
+    """The checkout's commit, with '-dirty' where tracked files differ; None outside a checkout."""
+    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _peak_memory_mb(job: Job) -> float:
+    """GPU: the allocator's peak. CPU: the process's largest resident size, libraries included."""
+    if job.device.startswith("cuda"):
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+def _traceback() -> str:
+    """Without the paths of this machine."""
+    text = traceback.format_exc()
+    for folder in (str(PROJECT), sys.prefix, sys.base_prefix, os.path.expanduser("~")):  # noqa: PTH111
+        text = text.replace(folder + os.sep, "")
+    return text

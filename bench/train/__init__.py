@@ -1,0 +1,1 @@
+"""Training: recipes (no torch), seeds (no torch), the loop."""

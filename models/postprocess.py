@@ -1,0 +1,177 @@
+"""From query predictions to semantic, panoptic and instance maps.
+
+The class implementations of `transformers` number segments from 0 and write instances over each other; these do not.
+Class probabilities here leave out the last, no-object column of a query's softmax: (Q, K), rows summing to at most 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.interface import PredictedSegment, Prediction
+
+# facebookresearch/detr:models/segmentation.py, PostProcessPanoptic: threshold of the released panoptic models, and
+# "area <= 4" is dropped. Every pixel goes to the strongest mask, so there is no mask and no overlap threshold.
+DETR_SCORE_THRESHOLD = 0.85
+DETR_MIN_PIXELS = 5
+# facebookresearch/Mask2Former:configs/coco/panoptic-segmentation, TEST.OBJECT_MASK_THRESHOLD and OVERLAP_THRESHOLD;
+# mask_former/maskformer_model.py panoptic_inference takes mask probabilities from 0.5.
+MASK2FORMER_SCORE_THRESHOLD = 0.8
+MASK2FORMER_OVERLAP_THRESHOLD = 0.8
+MASK2FORMER_MASK_THRESHOLD = 0.5
+MAX_INSTANCES = 100  # COCO's detections an image
+
+Panoptic = tuple[Tensor, dict[int, PredictedSegment]]
+PanopticRule = Callable[[Tensor, Tensor, Sequence[bool]], Panoptic]
+
+
+def predict_from_queries(
+    class_logits: Tensor, mask_logits: Tensor, size: tuple[int, int], is_thing: Sequence[bool], panoptic: PanopticRule
+) -> list[Prediction]:
+    """class_logits: (B, Q, K + 1), no-object last; mask_logits: (B, Q, h, w), upsampled to `size` before any decision.
+
+    Image by image: at full size the masks of one image are already Q x H x W numbers.
+    """
+    return [
+        _predict_image(classes.float().softmax(-1)[:, :-1], masks.float(), size, is_thing, panoptic)
+        for classes, masks in zip(class_logits, mask_logits, strict=True)
+    ]
+
+
+def _predict_image(
+    class_probs: Tensor, mask_logits: Tensor, size: tuple[int, int], is_thing: Sequence[bool], panoptic: PanopticRule
+) -> Prediction:
+    masks = F.interpolate(mask_logits[None], size=size, mode="bilinear", align_corners=False)[0].sigmoid()
+    segment_map, table = panoptic(class_probs, masks, is_thing)
+    return Prediction(
+        semantic_from_queries(class_probs, masks),
+        segment_map,
+        table,
+        *instances_from_queries(class_probs, masks, is_thing),
+    )
+
+
+def semantic_from_queries(class_probs: Tensor, mask_probs: Tensor) -> Tensor:
+    """class_probs: (Q, K); mask_probs: (Q, H, W) -> (H, W) int64: the category with the most mask-weighted votes."""
+    return torch.einsum("qk,qhw->khw", class_probs, mask_probs).argmax(dim=0)
+
+
+def detr_panoptic(class_probs: Tensor, mask_probs: Tensor, is_thing: Sequence[bool]) -> Panoptic:
+    """DETR's rule: each pixel to the strongest mask among the confident queries."""
+    return panoptic_from_queries(
+        class_probs, mask_probs, is_thing, score_threshold=DETR_SCORE_THRESHOLD, min_pixels=DETR_MIN_PIXELS
+    )
+
+
+def mask2former_panoptic(class_probs: Tensor, mask_probs: Tensor, is_thing: Sequence[bool]) -> Panoptic:
+    """Mask2Former's rule: masks weighted by score, pixels below the mask threshold void, hidden masks dropped."""
+    return panoptic_from_queries(
+        class_probs,
+        mask_probs,
+        is_thing,
+        score_threshold=MASK2FORMER_SCORE_THRESHOLD,
+        mask_threshold=MASK2FORMER_MASK_THRESHOLD,
+        overlap_threshold=MASK2FORMER_OVERLAP_THRESHOLD,
+        weigh_by_score=True,
+    )
+
+
+def panoptic_from_queries(
+    class_probs: Tensor,
+    mask_probs: Tensor,
+    is_thing: Sequence[bool],
+    *,
+    score_threshold: float,
+    mask_threshold: float = 0.0,
+    overlap_threshold: float = 0.0,
+    min_pixels: int = 1,
+    weigh_by_score: bool = False,
+) -> Panoptic:
+    """One segment for each confident query, those of one stuff category merged.
+
+    class_probs: (Q, K); mask_probs: (Q, H, W). A query counts when its best category beats `score_threshold` and
+    no-object. A pixel goes to the query of highest mask probability (times score, if `weigh_by_score`), and stays
+    void where that is below `mask_threshold`. A query is dropped when it owns less than `overlap_threshold` of its own
+    mask (probability of at least 0.5); a segment when it has fewer than `min_pixels` pixels.
+    Returns (H, W) int64 segment ids from 1, 0 = void, and the table of exactly these ids.
+    """
+    scores, labels = class_probs.max(dim=1)
+    kept = (scores > score_threshold) & (scores > 1 - class_probs.sum(dim=1))
+    scores, labels, masks = scores[kept], labels[kept], mask_probs[kept]
+    owner, alive = _owners(masks * scores.view(-1, 1, 1) if weigh_by_score else masks, labels, is_thing, min_pixels)
+    panoptic = torch.zeros(mask_probs.shape[-2:], dtype=torch.int64, device=mask_probs.device)
+    table: dict[int, PredictedSegment] = {}
+    stuff_ids: dict[int, int] = {}
+    for query in alive:
+        label, score = int(labels[query]), float(scores[query])
+        owned = owner == query
+        pixels = owned & (masks[query] >= mask_threshold)
+        if not pixels.any() or owned.sum() < overlap_threshold * (masks[query] >= 0.5).sum():
+            continue
+        segment = len(table) + 1 if is_thing[label] else stuff_ids.setdefault(label, len(table) + 1)
+        panoptic[pixels] = segment
+        table[segment] = PredictedSegment(label, max(score, table[segment].score if segment in table else 0.0))
+    return _drop_small(panoptic, table, min_pixels)
+
+
+def _owners(strengths: Tensor, labels: Tensor, is_thing: Sequence[bool], min_pixels: int) -> tuple[Tensor, list[int]]:
+    """The strongest query of each pixel (H, W), after the pixels of too small segments went to the next strongest.
+
+    strengths: (N, H, W); labels: (N,). Returns the owners, and the queries that are left.
+    """
+    alive = list(range(len(labels)))
+    group = _groups(labels.tolist(), is_thing)
+    while alive:
+        index = torch.tensor(alive, device=strengths.device)
+        owner = index[strengths[index].argmax(dim=0)]
+        areas = torch.bincount(owner.flatten(), minlength=len(group)).tolist()
+        totals = [sum(area for area, other in zip(areas, group, strict=True) if other == own) for own in group]
+        large = [query for query in alive if totals[query] >= min_pixels]
+        if len(large) == len(alive):
+            return owner, alive
+        alive = large
+    return torch.full(strengths.shape[-2:], -1, device=strengths.device), []
+
+
+def _groups(labels: Sequence[int], is_thing: Sequence[bool]) -> list[int]:
+    """The first query of each query's segment: its own for a thing, the category's first for stuff."""
+    first: dict[int, int] = {}
+    return [n if is_thing[label] else first.setdefault(label, n) for n, label in enumerate(labels)]
+
+
+def _drop_small(panoptic: Tensor, table: dict[int, PredictedSegment], min_pixels: int) -> Panoptic:
+    """Makes void the segments that the mask threshold left too small, and closes the gaps in the ids."""
+    areas = torch.bincount(panoptic.flatten(), minlength=len(table) + 1).tolist()
+    kept = [segment for segment in table if areas[segment] >= min_pixels]
+    renumber = torch.zeros(len(table) + 1, dtype=torch.int64)
+    renumber[kept] = torch.arange(1, len(kept) + 1)
+    return renumber.to(panoptic.device)[panoptic], {new: table[old] for new, old in enumerate(kept, start=1)}
+
+
+def instances_from_queries(
+    class_probs: Tensor, mask_probs: Tensor, is_thing: Sequence[bool], limit: int = MAX_INSTANCES
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The `limit` best (query, thing category) pairs; a query may appear with several categories.
+
+    class_probs: (Q, K); mask_probs: (Q, H, W). Score: class probability times the mean mask probability over the mask
+    (facebookresearch/Mask2Former:mask2former/maskformer_model.py, instance_inference); empty masks are dropped.
+    Returns masks (N, H, W) bool, categories (N,) int64, scores (N,) float32, best first.
+    """
+    things = torch.tensor(
+        [k for k, thing in enumerate(is_thing) if thing], dtype=torch.int64, device=class_probs.device
+    )
+    pairs = class_probs[:, things].flatten()
+    best, order = pairs.topk(min(limit, len(pairs)))
+    queries = torch.div(order, max(len(things), 1), rounding_mode="floor")
+    categories = things[order % max(len(things), 1)]
+    masks = mask_probs > 0.5
+    areas = masks.flatten(1).sum(dim=1)
+    quality = (mask_probs * masks).flatten(1).sum(dim=1) / areas.clamp(min=1)
+    scores = best * quality[queries]
+    order = scores.argsort(descending=True, stable=True)
+    order = order[areas[queries[order]] > 0]
+    return masks[queries[order]], categories[order], scores[order]

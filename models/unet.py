@@ -1,0 +1,37 @@
+"""U-Net (Ronneberger et al. 2015): four poolings, 64 to 1024 channels, 31.0 M parameters, 12.2 GMACs at 128x128."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.blocks import DoubleConv, Up
+from models.categories import Categories
+from models.pixel_model import PixelModel
+
+
+class UNet(nn.Module):
+    """(B, 3, H, W) -> (B, width, H, W)."""
+
+    stride = 16
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in range(5)]
+        self.out_channels = width
+        pairs = list(zip([3, *widths[:-1]], widths, strict=True))
+        self.down = nn.ModuleList(DoubleConv(i, o) for i, o in pairs)
+        self.up = nn.ModuleList(Up(deep, skip, skip) for skip, deep in reversed(pairs[1:]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips: list[Tensor] = []
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            skips.append(x)
+        for up, skip in zip(self.up, reversed(skips[:-1]), strict=True):
+            x = up(x, skip)
+        return x
+
+
+def unet(categories: Categories, size: tuple[int, int], *, width: int) -> PixelModel:
+    return PixelModel(UNet(width), categories, size, "unet")

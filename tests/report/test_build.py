@@ -1,0 +1,212 @@
+"""The files of a report: whole, linked, readable by their own programs, equal from equal records."""
+
+import csv
+import io
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+
+import pytest
+
+from bench.errors import UserError
+from bench.report.build import build_reports, read_records
+from bench.report.runs import LIVE_COLUMNS, live_row
+from bench.report.table4 import build_exhibit
+
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Links, ids and text; fails on tags that do not nest."""
+
+    def __init__(self, content):
+        super().__init__()
+        self.links, self.ids, self.open, self.text = [], set(), [], []
+        self.feed(content)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.links += [found[name] for name in ("href", "src") if name in found]
+        self.ids |= {found["id"]} if "id" in found else set()
+        self.open += [] if tag in VOID else [tag]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture
+def build(fake, suite, tmp_path):
+    def run(missing=None, out=tmp_path / "reports"):
+        return {path.name: path.read_text() for path in build_reports(fake.store, [suite], missing or {}, out)}
+
+    return run
+
+
+@pytest.fixture
+def filled(fake):
+    """Smoke on the embedded scenes, a full COCO, a failure."""
+    fake.fill("scenes", "smoke")
+    fake.fill("coco", "full", (0, 1))
+    fake.ended("unet", "failed", "50% of a_b & <c> | {d} ~ ^ # $ \\ lost", dataset="coco")
+    return fake
+
+
+def rows_of(files):
+    return list(csv.DictReader(io.StringIO(files["table4.csv"])))
+
+
+def test_it_writes_four_files(filled, build):
+    assert list(build()) == ["table4.md", "table4.csv", "table4.tex", "index.html"]
+
+
+def test_two_builds_are_byte_equal(filled, build):
+    assert build() == build()
+
+
+def test_an_empty_store_still_gives_the_papers_table_and_what_is_missing(build, lack):
+    files = build({"coco": lack("no folder coco/", "bench data get coco")})
+    assert "no folder coco/" in files["index.html"]
+    assert "45.3" in files["table4.md"]
+    assert len(rows_of(files)) == 66
+
+
+def test_every_link_of_the_page_leads_somewhere(filled, build, tmp_path):
+    page = Page(build()["index.html"])
+    assert len(page.links) > 50
+    for link in page.links:
+        if link.startswith("#"):
+            assert link[1:] in page.ids
+        else:
+            assert (tmp_path / "reports" / link).is_file(), link
+
+
+def test_the_page_needs_nothing_from_outside(filled, build):
+    content = build()["index.html"]
+    assert not re.search(r"https?:|src=|@import|url\(|<script|<link", content)
+
+
+def test_the_page_escapes_what_it_shows(filled, build):
+    assert "&lt;c&gt; | {d}" in build()["index.html"]
+
+
+def test_every_number_of_one_run_links_to_its_file_in_markdown(filled, build, tmp_path):
+    content = build()["table4.md"]
+    links = re.findall(r"\]\((\.\./results/[^)]+)\)", content)
+    assert len(links) > 50
+    assert all((tmp_path / "reports" / link).is_file() for link in links)
+    assert "33.8 ± " not in content
+    assert "34.1 ± 0.4" in content  # mean of 33.8 and 34.3
+
+
+def test_markdown_rows_have_as_many_cells_as_their_heads(filled, build):
+    width = None
+    for line in build()["table4.md"].splitlines():
+        cells = len(re.findall(r"(?<!\\)\|", line))
+        if not line.startswith("|"):
+            width = None
+            continue
+        width = width or cells
+        assert cells == width, line
+
+
+def test_the_smoke_section_holds_no_number_of_the_paper(filled, build):
+    smoke = [row for row in rows_of(build()) if row["profile"] == "smoke"]
+    assert smoke
+    assert all(row["paper"] == row["difference"] == row["paper_mark"] == "" for row in smoke)
+    assert {row["reproduction_column"] for row in smoke} == {"no"}
+
+
+def test_csv_reads_back_what_the_table_holds(filled, suite, build):
+    rows = {(r["table"], r["kind"], r["model"], r["dataset"], r["metric"]): r for r in rows_of(build())}
+    row = rows["table4/full-128x128-standard-v1", "network", "unet", "coco", "mIoU"]
+    assert float(row["mean"]) == pytest.approx(34.05)
+    assert float(row["sd"]) == pytest.approx(0.5 / 2**0.5)
+    assert (row["n"], row["paper"], row["unit"], row["size"]) == ("2", "33.8", "%", "128x128")
+    assert float(row["difference"]) == pytest.approx(0.25)
+    assert row["split"] == "abababab"
+    assert all((filled.store.folder(run) / "metrics.json").is_file() for run in row["runs"].split())
+    tables = [section.table for section in build_exhibit(suite, read_records(filled.store)[0], {}).sections]
+    assert len(rows_of(build())) == 66 + sum(len(t.rows) * len(t.columns) for t in tables)
+
+
+def test_latex_is_balanced_and_its_rows_are_even(filled, build):
+    content = build()["table4.tex"]
+    assert content.count("\\begin{tabular}") == content.count("\\end{tabular}") == 4
+    code = re.sub(r"(?<!\\)%.*", "", content)
+    assert code.count("{") - code.count("\\{") == code.count("}") - code.count("\\}")
+    assert re.sub(r"\\\$", "", code).count("$") % 2 == 0
+    assert not re.search(r"(?<!\\)[_#^~](?!\$)", code.replace("~$", ""))
+    for body in re.findall(r"\\begin\{tabular\}\{(l r*|lr*)\}(.*?)\\end", code, re.S):
+        width = len(body[0])
+        for line in body[1].splitlines():
+            if line.endswith("\\\\"):
+                spans = sum(int(n) - 1 for n in re.findall(r"\\multicolumn\{(\d+)\}", line))
+                assert len(re.findall(r"(?<!\\)&", line)) + 1 + spans == width, line
+
+
+def test_latex_marks_and_escapes(filled, build):
+    content = build()["table4.tex"]
+    assert "\\textbf{45.3}" in content
+    assert "\\underline{39.2}" in content
+    assert "mIoU (\\%)" in content
+    assert "34.1 $\\pm$ 0.4" in content
+
+
+def test_a_damaged_record_is_named_and_left_out(filled, build, tmp_path):
+    broken = filled.done("detr-r50", 0.99, seed=5).run_id
+    (filled.store.folder(broken) / "metrics.json").write_text('{"final": ')
+    files = build()
+    for name in ("table4.md", "index.html"):
+        assert "metrics.json is not readable JSON" in files[name]
+        assert str(tmp_path) not in files[name]
+    assert broken not in files["table4.csv"]
+    assert "99.0" not in files["table4.csv"]
+
+
+def test_two_suites_of_one_name_are_refused(fake, suite, tmp_path):
+    with pytest.raises(UserError, match="two suites are named 'table4'"):
+        build_reports(fake.store, [suite, suite], {}, tmp_path / "reports")
+
+
+def test_the_live_row_of_a_run(fake):
+    row = live_row(fake.done("unet", 0.453, 0.357, None, flops=12.104e9, params=31_040_000))
+    assert row == ["U-Net", "scenes", "45.3", "35.7", "-", "12.10", "31.0", "6.5"]
+    assert len(row) == len(LIVE_COLUMNS)
+
+
+def test_the_live_row_of_a_failed_run_and_of_a_floor(fake):
+    assert live_row(fake.ended("unet", "failed", "out of memory"))[2:] == ["-"] * 5 + ["6.5"]
+    assert live_row(fake.done("majority", attempt={}))[5:] == ["-", "0.0", "-"]
+
+
+def test_importing_needs_no_torch_and_no_pandas():
+    code = "import sys, bench.report.build; print(sorted({'torch', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.perf
+def test_two_hundred_records_cost_little_more_than_reading_them(fake, build):
+    for seed in range(4):
+        for dataset in ("scenes", "coco", "ade20k", "cityscapes"):
+            for profile in ("smoke", "full"):
+                given = {"dataset": dataset, "profile": profile}
+                for model in ("unet", "detr-r50", "detr-r101", "mask2former-r50", "mask2former-r101", "maskattn-unet"):
+                    fake.done(model, seed=seed, **given)
+    for seed in range(4, 6):
+        for model in ("unet", "maskattn-unet"):
+            for dataset in ("scenes", "coco"):
+                fake.done(model, seed=seed, dataset=dataset, profile="full")
+    start = time.perf_counter()
+    records, _ = read_records(fake.store)
+    middle = time.perf_counter()
+    build()
+    ratio = (time.perf_counter() - middle) / (middle - start)
+    assert len(records) == 200
+    assert ratio < 10, f"reading took {middle - start:.2f} s, the whole report {ratio:.1f} times that"
