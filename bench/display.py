@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -16,7 +15,7 @@ from bench.spec import size_text
 from bench.store import Network, Scores, Status, Store
 from models.registry import REGISTRY
 
-HEADER = ("model", "dataset", "seed", "mIoU %", "PQ %", "AP %", "FLOPs G", "params M", "time")
+HEADER = ("model", "dataset", "seed", "mIoU %", "PQ %", "AP %", "GFLOPs", "M params", "time")
 PLAIN_EVERY = 10.0  # seconds between two progress lines of a run, outside a terminal
 
 
@@ -61,9 +60,8 @@ def score_row(cell: Cell, scores: Scores, network: Network | None, seconds: floa
 class Display:
     """Hears the events of runs. A context manager, so that the terminal is left clean."""
 
-    def __init__(self, console: Console, cells: Sequence[Cell], total: int, store: Store) -> None:
+    def __init__(self, console: Console, total: int, store: Store) -> None:
         self.console, self.store, self.total = console, store, total
-        self.waiting = list(cells)
         self.rows: list[list[str]] = []
         self.progress: dict[str, str] = {}
         self.said: dict[str, float] = {}
@@ -97,7 +95,7 @@ class Display:
     def table(self) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for number, name in enumerate(HEADER):
-            table.add_column(name, justify="left" if number < 2 else "right", no_wrap=True)
+            table.add_column(name, justify="left" if number < 2 else "right", no_wrap=number > 1)
         for row in self.rows:
             table.add_row(*row, style="dim" if row[0].endswith("untrained") else None)
         return table
@@ -115,7 +113,7 @@ class Display:
         due = time.monotonic() - self.said.get(name, 0.0) > PLAIN_EVERY
         if due or message["kind"] == "phase" or message.get("epoch_end"):
             self.said[name] = time.monotonic()
-            self.console.print(f"  {name}: {text}", highlight=False, soft_wrap=True)
+            self.console.print(f"  {name}: {text}")
 
     def _end(self, cell: Cell, status: Status | None) -> None:
         self.ended += 1
@@ -130,7 +128,7 @@ class Display:
             self._say(f"{cell.spec.run_id} {status.state}: {status.reason} (see {where})")
 
     def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        self.console.print(text)
 
     def _add_rows(self, cell: Cell) -> None:
         record = self.store.record(cell.spec.run_id)
@@ -156,4 +154,3 @@ def _progress_text(message: dict[str, Any]) -> str:
     if message["kind"] == "images":
         return f"{message['phase'].replace('_', ' ')}: image {message['done']}/{message['of']}"
     return str(message["phase"]).replace("_", " ")
-

@@ -1,9 +1,11 @@
-"""The user's mistakes: one clear line and exit code 2."""
+"""Exit codes, and the user's mistakes: one clear line and exit code 2."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
 
 class UserError(Exception):

@@ -16,7 +16,7 @@ from models.pixel_model import PixelModel
 
 
 class MaskAttnUNet(nn.Module):
-    """(B, 3, H, W) -> (B, width, H, W). At 128x128: att1 at 64x64, att2 32x32, att3 16x16, and back up to att6 128x128."""
+    """(B, 3, H, W) -> (B, width, H, W). At 128x128: att1 at 64x64, att2 32x32, att3 16x16, up to att6 at 128x128."""
 
     stride = 8
 

@@ -27,7 +27,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,7 @@ def _class_table(schema: pa.Schema, images: Sequence[str], rows: Sequence[ImageR
     pixels = np.concatenate([np.empty((0, 3), dtype=np.int64), *(row.pixels for row in rows)])
     segments = np.concatenate([np.empty((0, 3), dtype=np.int64), *(row.segments for row in rows)])
     names = np.repeat(np.array(images, dtype=object), [len(row.category) for row in rows])
-    columns: dict[str, NDArray[np.generic] | list[object]] = {
+    columns: dict[str, Any] = {
         "image": names.tolist(),
         "category": np.concatenate([np.empty(0, dtype=np.int64), *(row.category for row in rows)]),
         "intersection": pixels[:, 0],
@@ -120,20 +120,37 @@ def _class_table(schema: pa.Schema, images: Sequence[str], rows: Sequence[ImageR
 
 
 def _detection_table(schema: pa.Schema, images: Sequence[str], detections: DetectionTable) -> pa.Table:
-    columns: dict[str, NDArray[np.generic] | list[object]] = {
+    columns: dict[str, Any] = {
         "image": [images[place] for place in detections.image],
         "category": detections.category,
         "score": detections.score,
-        "match": detections.matched.tolist(),
-        "ignored": detections.ignored.tolist(),
+        "match": _lists(detections.matched),
+        "ignored": _lists(detections.ignored),
     }
     return _table(schema, "detection", columns, len(detections.image))
 
 
-def _table(schema: pa.Schema, kind: str, columns: dict[str, NDArray[np.generic] | list[object]], rows: int) -> pa.Table:
+def _lists(flags: NDArray[np.bool_]) -> pa.ListArray:
+    """(D, T) flags as D lists, without a Python object for each."""
+    import pyarrow as pa
+
+    offsets = np.arange(len(flags) + 1, dtype=np.int32) * flags.shape[1]
+    return pa.ListArray.from_arrays(offsets, pa.array(flags.ravel()))
+
+
+def _table(schema: pa.Schema, kind: str, columns: dict[str, Any], rows: int) -> pa.Table:
     """The columns given, the kind, and nulls for the rest."""
     import pyarrow as pa
 
     filled = {"kind": [kind] * rows, **columns}
-    arrays = [pa.array(filled.get(field.name, [None] * rows), type=field.type) for field in schema]
+    arrays = [
+        _column(filled[field.name], field.type) if field.name in filled else pa.nulls(rows, field.type)
+        for field in schema
+    ]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _column(values: Any, kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    return values if isinstance(values, pa.Array) else pa.array(values, type=kind)

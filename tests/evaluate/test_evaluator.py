@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +227,10 @@ def test_equal_evaluations_write_equal_bytes_even_when_empty(tmp_path: Path):
         Evaluator(TWO, "panoptic things").write_images(path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert len(pd.read_parquet(paths[0])) == 0
+
+
+def test_evaluation_imports_no_torch():
+    modules = "import sys, bench.evaluate.score, bench.evaluate.evaluator"
+    script = f"{modules}; print(sorted({{'torch', 'pandas'}} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

@@ -1,0 +1,181 @@
+"""run, plan, status, report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.commands.options import data_roots, print_json, read_choice, terminal
+from bench.data.catalog import Missing, find
+from bench.display import Display, amount, duration
+from bench.errors import FAILED, OK, UserError
+from bench.execute.local import Machine, count_gpus, execute_all, free_bytes
+from bench.plan import EMBEDDED, HERE, Cell, Choice, Plan, Progress, load_named, make_plan
+from bench.report.build import build_reports
+from bench.spec import Suite, size_text
+from bench.store import Store
+
+RECORD_BYTES = 2_000_000  # a record with its pictures and images.parquet
+WEIGHT_BYTES = 260_000_000  # the largest network's, 63 M parameters in float32
+
+
+def run(options: argparse.Namespace) -> int:
+    choice, console, store = read_choice(options), terminal(), Store(options.results)
+    cores = len(os.sched_getaffinity(0))
+    machine = Machine(
+        device=_device(options.device),
+        jobs=options.jobs,
+        threads=max(1, cores // options.jobs),
+        keep_weights=choice.profile.keep_weights,
+    )
+    plan = make_plan(choice, store, preparation(console))
+    _say_missing(console, plan)
+    chosen = [cell for cell in plan.cells if _is_chosen(cell, options.only)]
+    console.print(_headline(choice, plan, chosen))
+    if not chosen:
+        return FAILED if any(cell.state in ("failed", "diverged") for cell in plan.cells) else OK
+    _check_disk(chosen, store.root, machine.keep_weights)
+    with Display(console, len(chosen), store) as display:
+        for cell in plan.cells:
+            if cell.state == "done":
+                display.done_before(cell)
+        execute_all(chosen, store, machine, display.event, options.fail_fast)
+    return _summary(console, display, len(chosen))
+
+
+def _summary(console: Console, display: Display, chosen: int) -> int:
+    """The whole table where it was not live, what failed, and what to do next."""
+    if display.live is None:
+        console.print(display.table())
+    skipped, failed = chosen - display.ended, len(display.failures)
+    console.print(f"{display.ended - failed} done, {failed} failed, {skipped} not started")
+    for run_id in display.failures:
+        console.print(f"  failed: {run_id}")
+    if failed:
+        console.print("next: the same command with `--only failed` runs these again")
+    else:
+        console.print("next: `python -m bench report` writes the tables and the page")
+    return FAILED if failed or skipped else OK
+
+
+def _is_chosen(cell: Cell, only: str | None) -> bool:
+    """A run that diverged did end: it would diverge again, so it is redone only when asked for."""
+    if only == "missing":
+        return cell.state == "missing"
+    if only == "failed":
+        return cell.state in ("failed", "diverged")
+    return cell.state in ("missing", "failed")
+
+
+def preparation(console: Console) -> Progress:
+    """One line for each preparation, growing in place where there is a terminal."""
+
+    def progress(what: str, done: int, of: int) -> None:
+        if console.is_terminal:
+            console.print(f"{what}: {done} of {of}", end="\n" if done == of else "\r")
+        elif done == of:
+            console.print(f"{what}: {of} images")
+
+    return progress
+
+
+def _say_missing(console: Console, plan: Plan) -> None:
+    for missing in plan.missing.values():
+        console.print(f"{missing.name}: {missing.what}; {missing.how}")
+    if plan.missing and set(plan.sources) == {EMBEDDED}:
+        console.print("running on the embedded dataset 'scenes', in a column of its own")
+
+
+def _headline(choice: Choice, plan: Plan, chosen: list[Cell]) -> str:
+    """How many runs, the expected time and the disk."""
+    done = sum(cell.state == "done" for cell in plan.cells)
+    text = f"{choice.suite.name}, profile {choice.profile.name}: {len(plan.cells)} runs, {done} done"
+    if not chosen:
+        return text + ", nothing to do"
+    known = [cell.seconds for cell in chosen if cell.seconds is not None]
+    times = [f"about {duration(sum(known))} for {len(known)} by past runs"] if known else []
+    if len(known) < len(chosen):
+        times.append(f"no past run tells for {len(chosen) - len(known)} (this profile: {choice.profile.summary})")
+    disk = amount(_disk_needed(chosen, choice.profile.keep_weights))
+    return f"{text}, {len(chosen)} to run; time: {'; '.join(times)}; disk: up to {disk}"
+
+
+def _disk_needed(cells: list[Cell], keep_weights: bool) -> int:
+    return len(cells) * (RECORD_BYTES + (WEIGHT_BYTES if keep_weights else 0))
+
+
+def _check_disk(cells: list[Cell], results: Path, keep_weights: bool) -> None:
+    need, free = _disk_needed(cells, keep_weights), free_bytes(results.resolve())
+    if free < need:
+        raise UserError(f"{results} has {amount(free)} free and these runs may need {amount(need)}; make room first")
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda:0" if count_gpus() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise UserError(f"--device is auto, cpu, cuda or cuda:N; got {name!r}")
+    if kind == "cuda" and int(number or 0) >= count_gpus():
+        raise UserError(f"--device {name}: this machine shows {count_gpus()} CUDA devices; use --device cpu")
+    return name
+
+
+def plan(options: argparse.Namespace) -> int:
+    choice, console = read_choice(options), terminal()
+    made = make_plan(choice, Store(options.results))
+    if options.json:
+        print_json(
+            {
+                "suite": choice.suite.name,
+                "profile": choice.profile.name,
+                "runs": [_plan_row(cell) for cell in made.cells],
+                "missing": {name: {"what": m.what, "how": m.how} for name, m in made.missing.items()},
+            }
+        )
+        return OK
+    _say_missing(console, made)
+    for size in dict.fromkeys(cell.spec.size for cell in made.cells):
+        console.print(f"size {size_text(size)}: height {size[0]}, width {size[1]}")
+    for cell in made.cells:
+        expected = f", about {duration(cell.seconds)}" if cell.seconds is not None and cell.state != "done" else ""
+        console.print(f"{cell.state:9}{cell.spec.run_id}{expected}")
+    chosen = [cell for cell in made.cells if cell.state in ("missing", "pending", "failed")]
+    console.print(_headline(choice, made, chosen))
+    return OK
+
+
+def _plan_row(cell: Cell) -> dict[str, object]:
+    spec = cell.spec.model_dump(mode="json", include={"model", "dataset", "size", "seed"})
+    return {"run_id": cell.spec.run_id, "state": cell.state, "expected_seconds": cell.seconds, **spec}
+
+
+def status(options: argparse.Namespace) -> int:
+    made = make_plan(read_choice(options), Store(options.results))
+    states = Counter(cell.state for cell in made.cells)
+    bad = {c.spec.run_id: c.status.reason for c in made.cells if c.status is not None and c.state != "done"}
+    if options.json:
+        missing = {name: entry.what for name, entry in made.missing.items()}
+        print_json({"runs": len(made.cells), "states": dict(states), "failures": bad, "missing": missing})
+        return OK
+    console = terminal()
+    rest = "".join(f", {count} {state}" for state, count in states.items() if state != "done")
+    console.print(f"{states['done']}/{len(made.cells)} done{rest}")
+    for run_id, reason in bad.items():
+        console.print(f"{run_id}: {reason}")
+    _say_missing(console, made)
+    return OK
+
+
+def report(options: argparse.Namespace) -> int:
+    roots, console = data_roots(options), terminal()
+    suites = [load_named("suite", path.stem, Suite) for path in sorted((HERE / "suites").glob("*.yaml"))]
+    found = {name: find(name, roots) for suite in suites for name in suite.datasets}
+    missing = {name: entry for name, entry in found.items() if isinstance(entry, Missing)}
+    for path in build_reports(Store(options.results), suites, missing, options.out):
+        console.print(str(path))
+    return OK
