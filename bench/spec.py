@@ -7,9 +7,9 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
-from bench.errors import UserError
+from bench.errors import UserError, unknown
 
 RECIPE_VERSION = 1  # raised whenever the training code changes what a recipe gives
 PROTOCOL_VERSION = 1  # raised whenever the evaluation code changes a number
@@ -152,13 +152,10 @@ class Suite(Frozen):
 
 def invalid(error: Exception, where: str, model: type[BaseModel] | None = None) -> UserError:
     """One line from pydantic's first complaint, with 'did you mean' for an unknown key."""
-    from pydantic import ValidationError
-
-    from bench.errors import unknown
-
     if not isinstance(error, ValidationError):
         return UserError(f"{where}: {error}")
-    first = error.errors(include_url=False, include_context=False)[0]
+    complaints = error.errors(include_url=False, include_context=False)
+    first = min(complaints, key=lambda one: one["type"] != "extra_forbidden")  # a misspelt key explains a missing one
     path = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden" and len(first["loc"]) == 1 and model is not None:
         return unknown("key", path, model.model_fields, where)

@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.plan import Cell
 from bench.store import Status, Store
+from models.registry import find
 
 Event = Callable[[Cell, dict[str, Any]], None]
 
@@ -48,7 +49,8 @@ def execute_all(cells: Sequence[Cell], store: Store, machine: Machine, on_event:
         return
     os.environ["OMP_NUM_THREADS"] = str(machine.threads)  # read when torch is imported, in the fork server
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.execute.preload"])
+    networks = {find(cell.spec.model).builder.partition(":")[0] for cell in cells}
+    context.set_forkserver_preload(["bench.run", *sorted(networks)])
     waiting, running = deque(cells), list[_Running]()
     try:
         while waiting or running:

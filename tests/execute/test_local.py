@@ -1,0 +1,148 @@
+"""One process a run: real suites, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SUITE = """
+name: two
+title: two small networks
+task: panoptic
+sizes: [32x32]
+models: [unet-small, maskattn-unet-small]
+datasets: [scenes]
+"""
+PROFILE = """
+name: tiny
+summary: for tests
+label: tiny
+reproduction: false
+epochs: {epochs}
+max_batch: 4
+train_images: 8
+val_images: 4
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "two.yaml").write_text(SUITE)
+    (tmp_path / "short.yaml").write_text(PROFILE.format(epochs=1))
+    (tmp_path / "long.yaml").write_text(PROFILE.format(epochs=100_000))
+    return tmp_path
+
+
+def start(folder: Path, profile: str, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "bench", "run", "--suite", "./two.yaml", "--profile", f"./{profile}.yaml", *more]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    text, _ = process.communicate(timeout=240)
+    return process.returncode, text
+
+
+def states(folder: Path) -> dict[str, str]:
+    found = (json.loads(path.read_text()) for path in (folder / "results").glob("*/status.json"))
+    return {status["run_id"].split("-scenes")[0]: status["state"] for status in found}
+
+
+def children(pid: int) -> list[int]:
+    """Process ids whose parent is `pid`, from /proc."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(path.parent.name))
+    return found
+
+
+def training_process(folder: Path, model: str, main: int) -> int:
+    """Waits until a run trains, and returns its process: a child of the fork server, itself a child of the main one."""
+    for _ in range(1200):
+        if any(path.stat().st_size for path in (folder / "results").glob(f"{model}-*/history.jsonl")):
+            runs = [run for child in children(main) for run in children(child)]
+            if runs:
+                return runs[0]
+        time.sleep(0.1)
+    raise AssertionError(f"{model} never trained")
+
+
+def test_a_suite_runs_once_and_a_second_time_does_nothing(folder: Path) -> None:
+    code, text = finish(start(folder, "short"))
+    assert code == 0, text
+    names = ["majority", "maskattn-unet-small", "position-prior", "unet-small"]
+    assert states(folder) == dict.fromkeys(names, "done")
+    assert "U-Net (small), untrained" in text
+    before = {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("*.json")}
+    code, text = finish(start(folder, "short"))
+    assert code == 0
+    assert "4 runs, 4 done, nothing to do" in text
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("*.json")}
+
+
+def test_a_record_names_nothing_of_the_machine_and_is_whole(folder: Path) -> None:
+    finish(start(folder, "short", "--models", "unet-small"))
+    (run,) = (folder / "results").glob("unet-small-*")
+    written = {path.name for path in run.iterdir()}
+    expected = {"spec.json", "status.json", "metrics.json", "history.jsonl", "network.json", "samples", "attempts"}
+    assert expected | {"images.parquet", "checkpoint"} <= written
+    text = "".join(path.read_text() for path in run.rglob("*.json*"))
+    assert str(folder) not in text
+    assert os.uname().nodename not in text
+    assert str(Path.home()) not in text
+
+
+def test_a_killed_training_leaves_the_suite_going_and_is_redone(folder: Path) -> None:
+    process = start(folder, "long", "--models", "unet-small")
+    os.kill(training_process(folder, "unet-small", process.pid), signal.SIGKILL)
+    code, text = finish(process)
+    assert code == 1
+    assert "was killed by SIGKILL" in text
+    assert states(folder) == {"majority": "done", "position-prior": "done", "unet-small": "failed"}
+    again = start(folder, "long", "--models", "unet-small")
+    training_process(folder, "unet-small", again.pid)
+    assert states(folder) == {"majority": "done", "position-prior": "done"}  # the run is not done while it is redone
+    again.kill()
+    finish(again)
+    (run,) = (folder / "results").glob("unet-small-*")
+    assert sorted(path.name for path in (run / "attempts").iterdir()) == ["1.json", "2.json"]
+
+
+def test_the_run_after_a_killed_one_still_runs(folder: Path) -> None:
+    process = start(folder, "long")
+    os.kill(training_process(folder, "unet-small", process.pid), signal.SIGKILL)
+    training_process(folder, "maskattn-unet-small", process.pid)
+    process.send_signal(signal.SIGINT)
+    code, text = finish(process)
+    assert code == 130
+    assert "the same command goes on" in text
+    assert "maskattn-unet-small" not in states(folder)
+
+
+def test_an_error_is_recorded_with_its_traceback_and_the_suite_goes_on(folder: Path) -> None:
+    suite = SUITE.replace("32x32", "36x36")  # neither network can take 36
+    (folder / "two.yaml").write_text(suite)
+    code, text = finish(start(folder, "short"))
+    assert code == 1
+    assert states(folder)["majority"] == "done"
+    assert states(folder)["unet-small"] == states(folder)["maskattn-unet-small"] == "failed"
+    assert "multiples of 16" in text
+    (run,) = (folder / "results").glob("unet-small-*")
+    attempt = json.loads((run / "attempts" / "1.json").read_text())
+    assert "Traceback" in attempt["traceback"]
+    assert str(Path.home()) not in attempt["traceback"]
+    code, text = finish(start(folder, "short", "--only", "failed", "--fail-fast"))
+    assert code == 1
+    assert "1 not started" in text

@@ -1,0 +1,91 @@
+"""Specs, sizes and run ids."""
+
+import hashlib
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from bench.spec import Budget, Profile, Recipe, RunSpec, Suite, invalid, parse_size, size_text
+
+
+def spec(**changes: object) -> RunSpec:
+    recipe = Recipe(name="r", source="test", lr=1e-3, weight_decay=0, batch_size=2, epochs=1)
+    values: dict[str, object] = {
+        "model": "unet",
+        "options": {"width": 64},
+        "task": "panoptic",
+        "dataset": "scenes",
+        "size": "48x64",
+        "budget": Budget(),
+        "train_hash": "a",
+        "val_hash": "b",
+        "recipe": recipe,
+        "precision": "mixed",
+        "profile": "smoke",
+        "seed": 0,
+    }
+    return RunSpec.model_validate({**values, **changes})
+
+
+def test_size_is_height_by_width() -> None:
+    assert parse_size("48x64") == (48, 64)
+    assert spec().size == (48, 64)
+    assert size_text((48, 64)) == "48x64"
+
+
+@pytest.mark.parametrize("text", ["", "64", "64x", "64,64", "0x64", "64x64x3", "-1x4", "9999x9999", None, 64])
+def test_what_is_no_size_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="height x width"):
+        parse_size(text)
+
+
+def test_run_id_is_slug_and_ten_hex_of_the_canonical_json() -> None:
+    one = spec()
+    content = json.dumps(json.loads(one.canonical()), sort_keys=True, separators=(",", ":"))
+    assert one.run_id == "unet-scenes-48x64-smoke-s0-" + hashlib.sha256(content.encode()).hexdigest()[:10]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"train_hash": "c"},
+        {"val_hash": "c"},
+        {"options": {"width": 32}},
+        {"size": "64x48"},
+        {"recipe_version": 2},
+        {"protocol_version": 2},
+        {"precision": "float32"},
+        {"budget": {"train_images": 5}},
+    ],
+)
+def test_everything_that_decides_the_numbers_changes_the_id(change: dict[str, object]) -> None:
+    assert spec(**change).run_id != spec().run_id
+
+
+def test_id_is_pending_until_both_splits_are_known() -> None:
+    assert spec(val_hash=None).run_id == "unet-scenes-48x64-smoke-s0-pending"
+
+
+def test_spec_survives_its_json() -> None:
+    assert RunSpec.model_validate_json(spec().canonical()) == spec()
+
+
+def test_spec_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        spec().seed = 3  # type: ignore[misc]
+
+
+def test_profile_caps_the_longest_side_and_keeps_the_ratio() -> None:
+    profile = Profile(name="p", summary="", label="", reproduction=False, epochs=1, max_side=64)
+    assert profile.fit_size((128, 128)) == (64, 64)
+    assert profile.fit_size((96, 128)) == (48, 64)
+    assert profile.fit_size((48, 64)) == (48, 64)
+
+
+def test_unknown_key_of_a_suite_names_the_nearest() -> None:
+    content = {"name": "t", "title": "t", "task": "panoptic", "sizes": ["64x64"], "model": ["unet"], "datasets": ["a"]}
+    with pytest.raises(ValidationError) as caught:
+        Suite.model_validate({**content, "models": ["unet"]})
+    assert str(invalid(caught.value, "t.yaml", Suite)) == "unknown key 'model' in t.yaml; did you mean 'models'?"

@@ -1,0 +1,145 @@
+"""What lies in results/: whole or not done, validated when read."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import UserError
+from bench.spec import RunSpec
+from bench.store import Metrics, Network, Scores, Status, Store, write_bytes, write_json
+
+SPEC = RunSpec.model_validate(
+    {
+        "model": "unet",
+        "options": {"width": 64},
+        "task": "panoptic",
+        "dataset": "scenes",
+        "size": "64x64",
+        "budget": {},
+        "train_hash": "a",
+        "val_hash": "b",
+        "recipe": {"name": "r", "source": "s", "lr": 0.1, "weight_decay": 0, "batch_size": 1},
+        "precision": "mixed",
+        "profile": "smoke",
+        "seed": 0,
+    }
+)
+
+
+def finished(store: Store) -> Path:
+    number = store.begin(SPEC)
+    folder = store.folder(SPEC.run_id)
+    values: dict[str, Any] = dict.fromkeys(Scores.model_fields)
+    scores = Scores(**{**values, "pq": 0.5, "ap_classes": 1, "instance_truth": "instances", "images": 2})
+    metrics = Metrics(protocol="standard", final=scores, untrained=None, classes=())
+    network = Network(
+        model="unet", input="64x64", classes=2, parameters_total=1, parameters_trainable=1, flops=None, uncounted={}
+    )
+    write_json(folder / "metrics.json", metrics.model_dump(mode="json"))
+    write_json(folder / "network.json", network.model_dump(mode="json"))
+    store.write_attempt(SPEC.run_id, number, {"number": number})
+    store.finish(Status(run_id=SPEC.run_id, state="done", attempt=number))
+    return folder
+
+
+def test_a_finished_run_is_read_back(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    finished(store)
+    (record,) = store.records()
+    assert record.spec == SPEC
+    assert record.metrics is not None
+    assert record.metrics.final.pq == 0.5
+    assert record.metrics.final.miou is None
+
+
+def test_a_run_without_status_is_not_done(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.begin(SPEC)
+    assert store.status(SPEC.run_id) is None
+    assert store.records() == []
+
+
+def test_beginning_again_clears_the_old_attempt_and_counts_on(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = finished(store)
+    assert store.begin(SPEC) == 2
+    assert store.status(SPEC.run_id) is None
+    assert not (folder / "metrics.json").exists()
+    assert (folder / "attempts" / "1.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m["final"].update(pq="much"), "final.pq"),
+        (lambda m: m.update(extra=1), "unknown key 'extra'"),
+        (lambda m: m.pop("final"), "final"),
+        (lambda m: m.update(schema_version=7), "schema version 7"),
+    ],
+)
+def test_damaged_metrics_are_named_not_read(tmp_path: Path, change: Any, said: str) -> None:
+    store = Store(tmp_path)
+    folder = finished(store)
+    content = json.loads((folder / "metrics.json").read_text())
+    change(content)
+    (folder / "metrics.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=said) as caught:
+        store.records()
+    assert "\n" not in str(caught.value)
+    assert str(folder / "metrics.json") in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"final": NaN}', "[]", "\x00"])
+def test_what_is_no_record_is_a_clear_error(tmp_path: Path, text: str) -> None:
+    store = Store(tmp_path)
+    (finished(store) / "metrics.json").write_text(text)
+    with pytest.raises(UserError):
+        store.records()
+
+
+def test_a_copied_folder_is_not_taken_for_another_run(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    finished(store).rename(tmp_path / "unet-scenes-64x64-smoke-s1-0123456789")
+    with pytest.raises(UserError, match="does not hold the run it is named after"):
+        store.records()
+
+
+def test_no_number_is_written_as_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"x": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"x": 1})
+    with pytest.raises(TypeError):
+        write_bytes(path, "text")  # type: ignore[arg-type]
+    assert json.loads(path.read_text()) == {"x": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _hold(root: Path, connection: Connection) -> None:
+    with Store(root).lock("run") as mine:
+        connection.send(mine)
+        connection.recv()
+
+
+def test_a_lock_is_held_by_one_process_and_falls_with_it(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_hold, args=(tmp_path, there))
+    process.start()
+    assert here.recv() is True
+    with Store(tmp_path).lock("run") as mine:
+        assert mine is False
+    process.kill()
+    process.join()
+    with Store(tmp_path).lock("run") as mine:
+        assert mine is True
