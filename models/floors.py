@@ -27,9 +27,10 @@ class Floor(SegmentationModel):
 
     def fit(self, batch: Batch) -> None:
         """Adds the labels of a batch to the counts."""
-        for category in batch.semantic.unique().tolist():
+        semantic = batch.semantic.to(self.counts.device)
+        for category in semantic.unique().tolist():
             if category != VOID:
-                self.counts[category] += (batch.semantic == category).sum(0)
+                self.counts[category] += (semantic == category).sum(0)
 
     def forward(self, images: Tensor) -> Outputs:
         """{'frequency': (B, K, H, W)}: how often each class was seen."""
@@ -61,9 +62,9 @@ class Floor(SegmentationModel):
             semantic=semantic,
             panoptic=panoptic,
             segments=segments,
-            masks=torch.stack(masks) if masks else torch.zeros((0, *semantic.shape), dtype=torch.bool),
-            categories=torch.tensor([segments[n].category for n in things], dtype=torch.int64),
-            scores=torch.tensor([segments[n].score for n in things], dtype=torch.float32),
+            masks=torch.stack(masks) if masks else semantic.new_zeros((0, *semantic.shape), dtype=torch.bool),
+            categories=torch.tensor([segments[n].category for n in things], dtype=torch.int64, device=semantic.device),
+            scores=torch.tensor([segments[n].score for n in things], dtype=torch.float32, device=semantic.device),
         )
 
 

@@ -99,9 +99,11 @@ def _trace(model: SegmentationModel, size: tuple[int, int]) -> tuple[FlopCountAn
     try:
         with _silent(), torch.no_grad():
             images = torch.zeros(1, 3, *size, device=device)
-            wrapped(images)
-            for hook in hooks:
-                hook.remove()
+            try:
+                wrapped(images)
+            finally:
+                for hook in hooks:
+                    hook.remove()
             analysis = FlopCountAnalysis(wrapped, images).set_op_handle(**HANDLES)
             analysis.total()
     finally:

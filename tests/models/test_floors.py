@@ -91,5 +91,5 @@ def test_majority_on_a_scene_worked_by_hand(toy_categories: Categories) -> None:
     assert metrics["miou"] == pytest.approx((11 / 15 + 0) / 2)
     assert metrics["pq"] == pytest.approx((11 / 15 + 0) / 2)
     assert metrics["pq_stuff"] == pytest.approx(11 / 15)
-    assert metrics["pq_things"] == 0
+    assert metrics["pq_thing"] == 0
     assert metrics["ap"] == 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
 from bench.data.resize import measure, resize_scene
 from bench.data.scene import Scene, semantic_of
@@ -21,6 +23,7 @@ from models.mask2former import mask2former_small
 SIZE = (64, 64)
 MIN_PIXELS = 64  # four cells of the quarter-size masks; a network cannot draw much smaller things
 STEPS_A_CHECK = 50
+WARM_UP = 100
 
 
 def four_scenes() -> list[Scene]:
@@ -42,13 +45,21 @@ def batch_of(scenes: list[Scene]) -> Batch:
     )
 
 
-def train(model: SegmentationModel, optimizer: torch.optim.Optimizer, batch: Batch, clip: float) -> None:
+def rate(step: int, steps: int) -> float:
+    """Linear over the first WARM_UP steps, times a cosine to zero."""
+    return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def train(
+    model: SegmentationModel, optimizer: torch.optim.Optimizer, schedule: LambdaLR, batch: Batch, clip: float
+) -> None:
     model.train()
     for _ in range(STEPS_A_CHECK):
         optimizer.zero_grad()
         torch.stack(list(model.loss(model(batch.images), batch).values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
+        schedule.step()
 
 
 def score(model: SegmentationModel, scenes: list[Scene], batch: Batch) -> tuple[float, float]:
@@ -83,9 +94,10 @@ def test_four_images_are_learnt_by_heart(
     batch = batch_of(scenes)
     model = build(Scenes().categories, SIZE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    schedule = LambdaLR(optimizer, partial(rate, steps=max_steps))
     reached = (0.0, 0.0)
     for _ in range(max_steps // STEPS_A_CHECK):
-        train(model, optimizer, batch, clip)
+        train(model, optimizer, schedule, batch, clip)
         reached = score(model, scenes, batch)
         if reached[0] >= 0.8 and reached[1] >= 0.6:
             return
