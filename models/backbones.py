@@ -1,43 +1,24 @@
-"""ResNet backbones of timm for the classes of `transformers`: their weights, their norms, their input normalisation."""
+"""ResNet backbones of timm for the classes of `transformers`: their weights and their norms."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from timm.models import load_state_dict
 from timm.utils.model import freeze_batch_norm_2d
 from torch import Tensor, nn
 
-# ImageNet's channel statistics, as every published ResNet was trained (facebookresearch/detr:datasets/coco.py).
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from models.blocks import channel_norm
+
 # torchvision's first ImageNet weights: the ones both papers start from.
 IMAGENET_TAG = "tv_in1k"
-NORM_GROUPS = 32  # Wu and He, Group Normalization (arXiv 1803.08494), table 3
 KEYS_SHOWN = 4  # how many keys an error message lists
 
 
 class WeightsError(ValueError):
     """The weights asked for a backbone could not be had; the message says why and what to do."""
-
-
-class ImageNetNormalization(nn.Module):
-    """(B, 3, H, W) in [0, 1] -> zero mean and unit deviation a channel over ImageNet."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.std
 
 
 def timm_options(name: str) -> dict[str, Any]:
@@ -70,7 +51,7 @@ def _replace_norms(module: nn.Module) -> None:
         statistics = getattr(child, "running_mean", None)
         if isinstance(statistics, Tensor):
             channels = statistics.numel()
-            setattr(module, name, nn.GroupNorm(math.gcd(NORM_GROUPS, channels), channels))
+            setattr(module, name, channel_norm(channels))
         else:
             _replace_norms(child)
 

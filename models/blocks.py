@@ -1,4 +1,4 @@
-"""The convolution blocks shared by the U-Nets."""
+"""Blocks that several networks share: input normalisation, norms, the U-Nets' convolutions."""
 
 from __future__ import annotations
 
@@ -7,11 +7,32 @@ from math import gcd
 import torch
 from torch import Tensor, nn
 
-NORM_GROUPS = 32  # Wu & He 2018; fewer where the channels do not divide
+# ImageNet's channel statistics, as every published ResNet was trained (facebookresearch/detr:datasets/coco.py).
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+NORM_GROUPS = 32  # Wu and He, Group Normalization (arXiv 1803.08494), table 3
+
+
+class ImageNetNormalization(nn.Module):
+    """(B, 3, H, W) in [0, 1] -> zero mean and unit deviation a channel over ImageNet."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std
 
 
 def channel_norm(channels: int) -> nn.GroupNorm:
-    """Group norm: the same for every batch size, image size and number of processes, unlike batch norm."""
+    """Group norm: the same for every batch size, image size and number of processes, unlike batch norm.
+
+    At least two channels a group, or a narrow network's 1x1 maps would be normalised to nothing.
+    """
     return nn.GroupNorm(gcd(NORM_GROUPS, channels // 2 or 1), channels)
 
 

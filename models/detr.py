@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from transformers import DetrConfig, DetrForSegmentation, TimmBackboneConfig
 from transformers.loss.loss_for_object_detection import ForSegmentationLoss
 
-from models.backbones import ImageNetNormalization, prepare_backbone, timm_options
+from models.backbones import prepare_backbone, timm_options
+from models.blocks import ImageNetNormalization
 from models.categories import Categories
 from models.interface import Batch, Outputs, Prediction, SegmentationModel, input_size
 from models.postprocess import detr_panoptic, predict_from_queries

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, TimmBackboneConfig
 
-from models.backbones import ImageNetNormalization, prepare_backbone, timm_options
+from models.backbones import prepare_backbone, timm_options
+from models.blocks import ImageNetNormalization
 from models.categories import Categories
 from models.interface import Batch, Outputs, Prediction, SegmentationModel, input_size
 from models.postprocess import mask2former_panoptic, predict_from_queries

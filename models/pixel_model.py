@@ -5,22 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.blocks import ImageNetNormalization
 from models.categories import Categories
 from models.heads import PixelHeads, read_out
 from models.interface import Batch, Outputs, Prediction, SegmentationModel, input_size
 from models.losses import cross_entropy, instance_contrastive
 
 LAMBDA = 0.5  # Eq. 7, Sec. 4.2
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet, as for every network here
-STD = (0.229, 0.224, 0.225)
 
 
 class PixelModel(SegmentationModel):
     """`trunk`: (B, 3, H, W) -> (B, C, H, W) with attributes `stride` and `out_channels`. Raises ValueError for a size
     that the trunk cannot take."""
 
-    mean: Tensor
-    std: Tensor
     is_thing: Tensor
 
     def __init__(self, trunk: nn.Module, categories: Categories, size: tuple[int, int], name: str) -> None:
@@ -30,16 +27,15 @@ class PixelModel(SegmentationModel):
         assert isinstance(channels, int)
         input_size(size, stride, name)
         self.name, self.stride, self.categories = name, stride, categories
+        self.normalize = ImageNetNormalization()
         self.trunk = trunk
         self.heads = PixelHeads(channels, len(categories))
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         self.register_buffer("is_thing", torch.tensor(categories.is_thing), persistent=False)
 
     def forward(self, images: Tensor) -> Outputs:
         if not torch.jit.is_tracing():
             input_size((images.shape[-2], images.shape[-1]), self.stride, self.name)
-        logits, embedding = self.heads(self.trunk((images - self.mean) / self.std))
+        logits, embedding = self.heads(self.trunk(self.normalize(images)))
         return {"logits": logits, "embedding": embedding}
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:

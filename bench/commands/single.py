@@ -59,6 +59,8 @@ def score(options: argparse.Namespace) -> int:
         print_json(scores)
         return OK
     for name, value in scores.items():
+        if name == "classes":
+            continue  # a row each; --json has them
         text = f"{percent(value)} %" if isinstance(value, float) else "-" if value is None else str(value)
         terminal().print(f"{name:16}{text}")
     return OK

@@ -44,7 +44,9 @@ def test_masked_attention_and_its_gradients_are_the_plain_formula(
     found, expected = key_masked_attention(*tensors), plain(*tensors)
     torch.testing.assert_close(found, expected, atol=1e-10, rtol=0)
     weight = torch.randn(found.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    pairs = zip(torch.autograd.grad(found, tensors, weight), torch.autograd.grad(expected, tensors, weight), strict=True)
+    pairs = zip(
+        torch.autograd.grad(found, tensors, weight), torch.autograd.grad(expected, tensors, weight), strict=True
+    )
     for ours, theirs in pairs:
         torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=0)
 
@@ -121,7 +123,10 @@ def test_the_mask_module_is_equations_1_and_2_with_residuals() -> None:
     kept = (module.mask.saliency(normed)[..., 0] > 0).double()
     assert 0 < kept.mean() < 1
     attention = module.attention
-    q, k, v = (f(normed).reshape(2, -1, heads, 4).permute(0, 2, 1, 3) for f in (attention.query, attention.key, attention.value))
+    q, k, v = (
+        f(normed).reshape(2, -1, heads, 4).permute(0, 2, 1, 3)
+        for f in (attention.query, attention.key, attention.value)
+    )
     heads_out = plain(q, k, v, (kept + MASK_EPS).log()).permute(0, 2, 1, 3).reshape(2, -1, channels)
     attended = tokens + attention.output(heads_out)
     inner = module.ffn[0](module.norm_ffn(attended))

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.backbones import ImageNetNormalization, WeightsError, prepare_backbone
+from models.backbones import WeightsError, prepare_backbone
+from models.blocks import ImageNetNormalization
 
 
 @pytest.fixture(scope="module")

@@ -57,10 +57,9 @@ def test_the_most_confident_cluster_is_the_first_group() -> None:
 
 
 def test_the_centre_moves_from_an_odd_seed_to_the_middle_of_its_cluster() -> None:
-    angles = torch.tensor([0.7, 0.0, 0.0, 0.0, 0.0, 0.0, -0.3, -0.3])  # the first and last are 1 rad apart
+    angles = torch.tensor([0.7] + [0.0] * 5 + [-0.3] * 5)  # first and last are 1 rad apart, the limit is 0.8
     vectors = torch.stack([angles.cos(), angles.sin()], dim=1)
-    confidence = torch.tensor([0.9] + [0.5] * 7)
-    assert group(vectors, confidence).tolist() == [1] * 8
+    assert group(vectors, torch.tensor([0.9] + [0.5] * 10)).tolist() == [1] * 11
 
 
 @pytest.mark.parametrize("count", range(MIN_PIXELS))
@@ -85,7 +84,7 @@ def test_scattered_pixels_without_any_group_stay_ungrouped() -> None:
 
 def test_there_are_at_most_a_hundred_groups() -> None:
     vectors = torch.eye(120).repeat_interleave(MIN_PIXELS, dim=0)
-    assert int(group(vectors, torch.ones(len(vectors))).max()) == MAX_INSTANCES == 100  # noqa: SIM300
+    assert int(group(vectors, torch.ones(len(vectors))).max()) == MAX_INSTANCES == 100
 
 
 def test_stuff_is_one_segment_a_class_and_things_one_a_group() -> None:

@@ -105,7 +105,9 @@ def test_the_mean_is_over_images_that_have_pairs() -> None:
     embedding = embedding_of(batch.segments)
     each = []
     for vectors, ids in zip(embedding[:2].double(), batch.segments[:2], strict=True):
-        each.append(contrastive_by_loops(F.normalize(vectors.flatten(1).T, dim=1).tolist(), ids.flatten().tolist(), 0.1))
+        each.append(
+            contrastive_by_loops(F.normalize(vectors.flatten(1).T, dim=1).tolist(), ids.flatten().tolist(), 0.1)
+        )
     assert float(instance_contrastive(embedding, batch)) == pytest.approx(sum(each) / 2, rel=1e-5)
 
 

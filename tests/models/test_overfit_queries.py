@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -23,7 +22,7 @@ from models.mask2former import mask2former_small
 SIZE = (64, 64)
 MIN_PIXELS = 64  # four cells of the quarter-size masks; a network cannot draw much smaller things
 STEPS_A_CHECK = 50
-WARM_UP = 100
+WARM_UP = 50  # steps; without it DETR was still at mIoU 0.77 after 1500 steps
 
 
 def four_scenes() -> list[Scene]:
@@ -43,11 +42,6 @@ def batch_of(scenes: list[Scene]) -> Batch:
         torch.from_numpy(segments).long(),
         [scene.table for scene in scenes],
     )
-
-
-def rate(step: int, steps: int) -> float:
-    """Linear over the first WARM_UP steps, times a cosine to zero."""
-    return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def train(
@@ -84,7 +78,7 @@ def score(model: SegmentationModel, scenes: list[Scene], batch: Batch) -> tuple[
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "lr", "weight_decay", "clip", "max_steps"),
-    [(detr_small, 6e-4, 1e-4, math.inf, 1500), (mask2former_small, 3e-4, 0.05, 1.0, 800)],
+    [(detr_small, 6e-4, 1e-4, math.inf, 2500), (mask2former_small, 3e-4, 0.05, 1.0, 800)],
 )
 def test_four_images_are_learnt_by_heart(
     build: Callable[..., SegmentationModel], lr: float, weight_decay: float, clip: float, max_steps: int
@@ -94,7 +88,7 @@ def test_four_images_are_learnt_by_heart(
     batch = batch_of(scenes)
     model = build(Scenes().categories, SIZE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
-    schedule = LambdaLR(optimizer, partial(rate, steps=max_steps))
+    schedule = LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / WARM_UP))
     reached = (0.0, 0.0)
     for _ in range(max_steps // STEPS_A_CHECK):
         train(model, optimizer, schedule, batch, clip)

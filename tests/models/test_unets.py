@@ -13,7 +13,7 @@ from models.categories import Categories
 from models.heads import EMBEDDING
 from models.interface import Batch, SegmentationModel
 from models.losses import instance_contrastive
-from models.pixel_model import LAMBDA, PixelModel
+from models.pixel_model import PixelModel
 from models.registry import ENTRIES, build
 
 FAMILY = [entry.name for entry in ENTRIES if entry.family == "unet"]
@@ -93,7 +93,9 @@ def test_all_void_images_give_a_finite_loss_and_gradients(
 def test_a_size_that_does_not_divide_is_refused_when_building_and_when_running(
     name: str, size: tuple[int, int], toy_categories: Categories
 ) -> None:
-    message = rf"^{name.removesuffix('-small')} takes .* multiples of (8|16); got {size[0]}x{size[1]} \(height x width\)$"
+    message = (
+        rf"^{name.removesuffix('-small')} takes .* multiples of (8|16); got {size[0]}x{size[1]} \(height x width\)$"
+    )
     with pytest.raises(ValueError, match=message):
         build(name, toy_categories, size)
     with pytest.raises(ValueError, match=message):
@@ -135,4 +137,3 @@ def test_the_loss_weighs_the_contrastive_term_by_lambda(toy_categories: Categori
     term = model.loss(outputs, batch)["instance_contrastive"]
     torch.manual_seed(1)
     torch.testing.assert_close(term, 0.5 * instance_contrastive(outputs["embedding"], batch))
-    assert LAMBDA == 0.5  # noqa: SIM300

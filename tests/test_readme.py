@@ -1,0 +1,84 @@
+"""The README's commands are run, and its table is the one that the committed records give."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.cli import parser
+from bench.data.catalog import DataRoots, Missing, find
+from bench.plan import load_named
+from bench.report.build import build_reports
+from bench.spec import Suite
+from bench.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def commands(language: str) -> list[str]:
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+    return [line.split(" #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+MAIN_JOB, TESTS, *QUICK = commands("sh")
+
+
+def test_the_main_job_is_what_ci_runs_as_smoke() -> None:
+    install, _, job = MAIN_JOB.partition(" && ")
+    assert install == "python -m pip install -e ."
+    assert job in (ROOT / "tox.ini").read_text()
+
+
+def test_the_test_command_is_what_ci_calls() -> None:
+    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1].replace(" --quiet", "") == TESTS
+
+
+@pytest.mark.parametrize("command", QUICK)
+def test_a_command_of_the_readme_works(tmp_path: Path, command: str) -> None:
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "bench"]
+    done = subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("command", commands("text"))
+def test_a_command_that_needs_data_is_at_least_well_formed(command: str) -> None:
+    parser().parse_args(shlex.split(command)[3:])
+
+
+@pytest.mark.parametrize("word", re.findall(r"\]\(([^)#:]+)[)#]", README))
+def test_a_link_of_the_readme_leads_somewhere(word: str) -> None:
+    assert (ROOT / word).exists()
+
+
+def test_the_committed_reports_are_those_of_the_committed_records(tmp_path: Path) -> None:
+    suites = [load_named("suite", path.stem, Suite) for path in sorted((ROOT / "bench" / "suites").glob("*.yaml"))]
+    found = {name: find(name, DataRoots()) for suite in suites for name in suite.datasets}
+    missing = {name: entry for name, entry in found.items() if isinstance(entry, Missing)}
+    for path in build_reports(Store(ROOT / "results"), suites, missing, tmp_path / "reports"):
+        committed = (ROOT / "reports" / path.name).read_text()
+        # links lead from the folder of the reports to the results, wherever that is
+        assert re.sub(r"[^\s\"(]*results/", "results/", path.read_text()) == re.sub(
+            r"[^\s\"(]*results/", "results/", committed
+        )
+
+
+def test_the_readmes_table_is_the_reports() -> None:
+    shown = re.search(r"<!-- table: .*? -->\n(.*?)\n<!-- /table -->", README, flags=re.S)
+    assert shown is not None
+    assert shown[1].strip() == table_of((ROOT / "reports" / "table4.md").read_text())
+
+
+def table_of(report: str) -> str:
+    """The first table of a report, with links that hold from the README."""
+    lines = report.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("| Network"))
+    last = next(number for number in range(first, len(lines)) if not lines[number].startswith("|"))
+    return "\n".join(lines[first:last]).replace("](../results/", "](results/")

@@ -1,0 +1,13 @@
+"""Eight small scenes."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.data.prepared import Prepared, prepare
+from bench.data.scenes import Scenes
+
+
+@pytest.fixture(scope="session")
+def eight_scenes(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return prepare(Scenes(), "train", (32, 32), 8, tmp_path_factory.mktemp("prepared"))
