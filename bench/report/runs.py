@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench.report.gaps import label_of
-from bench.report.table import NONE, number
+from bench.report.table import NONE
 from bench.spec import size_text
 from bench.store import Record
-
-LIVE_COLUMNS = ("model", "dataset", "mIoU", "PQ", "AP", "FLOPs (G)", "params (M)", "seconds")
 
 
 @dataclass(frozen=True)
@@ -67,29 +65,6 @@ def seconds(record: Record) -> float | None:
     parts = [_known(record.attempt.get(key)) for key in ("seconds_train", "seconds_evaluate")]
     known = [part for part in parts if part is not None]
     return sum(known) if known else None
-
-
-def live_row(record: Record) -> list[str]:
-    """The line of a run in the live table, in the order of LIVE_COLUMNS: scores in percent, '-' for what is not there.
-
-    >>> len(LIVE_COLUMNS)
-    8
-    """
-    scores = record.metrics.final if record.metrics else None
-    network = record.network
-    percent = (
-        [100 * s if s is not None else None for s in (scores.miou, scores.pq, scores.ap)] if scores else [None] * 3
-    )
-    flops = network.flops / 1e9 if network and network.flops is not None else None
-    params = network.parameters_total / 1e6 if network else None
-    return [
-        label_of(record.spec.model),
-        record.spec.dataset,
-        *(number(value, 1) for value in percent),
-        number(flops, 2),
-        number(params, 1),
-        number(seconds(record), 1),
-    ]
 
 
 def _known(value: object) -> float | None:

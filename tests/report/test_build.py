@@ -12,7 +12,6 @@ import pytest
 
 from bench.errors import UserError
 from bench.report.build import build_reports, read_records
-from bench.report.runs import LIVE_COLUMNS, live_row
 from bench.report.table4 import build_exhibit
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -173,17 +172,6 @@ def test_a_damaged_record_is_named_and_left_out(filled, build, tmp_path):
 def test_two_suites_of_one_name_are_refused(fake, suite, tmp_path):
     with pytest.raises(UserError, match="two suites are named 'table4'"):
         build_reports(fake.store, [suite, suite], {}, tmp_path / "reports")
-
-
-def test_the_live_row_of_a_run(fake):
-    row = live_row(fake.done("unet", 0.453, 0.357, None, flops=12.104e9, params=31_040_000))
-    assert row == ["U-Net", "scenes", "45.3", "35.7", "-", "12.10", "31.0", "6.5"]
-    assert len(row) == len(LIVE_COLUMNS)
-
-
-def test_the_live_row_of_a_failed_run_and_of_a_floor(fake):
-    assert live_row(fake.ended("unet", "failed", "out of memory"))[2:] == ["-"] * 5 + ["6.5"]
-    assert live_row(fake.done("majority", attempt={}))[5:] == ["-", "0.0", "-"]
 
 
 def test_importing_needs_no_torch_and_no_pandas():
