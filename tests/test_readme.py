@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from bench.cli import parser
+from bench.commands.suites import known_suites
 from bench.data.catalog import DataRoots, Missing, find
-from bench.plan import load_named
 from bench.report.build import build_reports
-from bench.spec import Suite
 from bench.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,7 +58,7 @@ def test_a_link_of_the_readme_leads_somewhere(word: str) -> None:
 
 
 def test_the_committed_reports_are_those_of_the_committed_records(tmp_path: Path) -> None:
-    suites = [load_named("suite", path.stem, Suite) for path in sorted((ROOT / "bench" / "suites").glob("*.yaml"))]
+    suites = known_suites()
     found = {name: find(name, DataRoots()) for suite in suites for name in suite.datasets}
     missing = {name: entry for name, entry in found.items() if isinstance(entry, Missing)}
     for path in build_reports(Store(ROOT / "results"), suites, missing, tmp_path / "reports"):

@@ -171,9 +171,15 @@ def status(options: argparse.Namespace) -> int:
     return OK
 
 
+def known_suites() -> list[Suite]:
+    """Those of bench/suites/, the paper's exhibits first."""
+    suites = [load_named("suite", path.stem, Suite) for path in (HERE / "suites").glob("*.yaml")]
+    return sorted(suites, key=lambda suite: (suite.exhibit is None, suite.name))
+
+
 def report(options: argparse.Namespace) -> int:
     roots, console = data_roots(options), terminal()
-    suites = [load_named("suite", path.stem, Suite) for path in sorted((HERE / "suites").glob("*.yaml"))]
+    suites = known_suites()
     found = {name: find(name, roots) for suite in suites for name in suite.datasets}
     missing = {name: entry for name, entry in found.items() if isinstance(entry, Missing)}
     for path in build_reports(Store(options.results), suites, missing, options.out):
