@@ -42,7 +42,15 @@ def folder(tmp_path: Path) -> Path:
 
 def start(folder: Path, profile: str, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bench", "run", "--suite", "./two.yaml", "--profile", f"./{profile}.yaml", *more]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # a shell's background job, and all that it starts, ignores SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -68,10 +76,12 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def training_process(folder: Path, model: str, main: int) -> int:
+def training_process(folder: Path, model: str, main: int, attempt: int = 1) -> int:
     """Waits until a run trains, and returns its process: a child of the fork server, itself a child of the main one."""
     for _ in range(1200):
-        if any(path.stat().st_size for path in (folder / "results").glob(f"{model}-*/history.jsonl")):
+        begun = [path.parents[1] for path in (folder / "results").glob(f"{model}-*/attempts/{attempt}.json")]
+        histories = [run / "history.jsonl" for run in begun]
+        if any(path.exists() and path.stat().st_size for path in histories):
             runs = [run for child in children(main) for run in children(child)]
             if runs:
                 return runs[0]
@@ -112,7 +122,7 @@ def test_a_killed_training_leaves_the_suite_going_and_is_redone(folder: Path) ->
     assert "was killed by SIGKILL" in text
     assert states(folder) == {"majority": "done", "position-prior": "done", "unet-small": "failed"}
     again = start(folder, "long", "--models", "unet-small")
-    training_process(folder, "unet-small", again.pid)
+    training_process(folder, "unet-small", again.pid, attempt=2)
     assert states(folder) == {"majority": "done", "position-prior": "done"}  # the run is not done while it is redone
     again.kill()
     finish(again)
