@@ -17,7 +17,7 @@ COMMANDS = ("run", "plan", "status", "report", "data", "models", "cost", "score"
 
 
 class Parser(argparse.ArgumentParser):
-    """One line for a mistake, with 'did you mean' for a command or an option."""
+    """One line for a mistake."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
@@ -46,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except OSError as error:  # no such folder, no right to write, no space left
+        print(f"bench: {error}", file=sys.stderr)  # noqa: T201
+        return MISTAKE
 
 
 def parser() -> Parser:
@@ -67,6 +70,13 @@ def parser() -> Parser:
     _json_option(status)
 
     report = _command(commands, "report", "suites", "rebuild the tables and the page from results/")
+    report.add_argument(
+        "--suite",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a suite file of yours, beside those of bench/suites",
+    )
     report.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     report.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
     _data_options(report)

@@ -66,6 +66,7 @@ class Display:
         self.progress: dict[str, str] = {}
         self.said: dict[str, float] = {}
         self.failures: list[str] = []
+        self.elsewhere: list[str] = []
         self.ended = 0
         self.live: Live | None = None
         if console.is_terminal and not console.is_dumb_terminal:
@@ -101,7 +102,7 @@ class Display:
         return table
 
     def _render(self) -> Group:
-        lines = [Text(f"{run}: {text}") for run, text in self.progress.items()]
+        lines = [Text(f"{run}: {text}") for run, text in list(self.progress.items())]
         left = f"{self.ended} of {self.total} runs ended"
         return Group(self.table(), *lines, Text(left, style="dim"))
 
@@ -119,6 +120,7 @@ class Display:
         self.ended += 1
         self.progress.pop(cell.spec.slug, None)
         if status is None:
+            self.elsewhere.append(cell.spec.run_id)
             self._say(f"{cell.spec.run_id}: another `bench run` has it in hand; left to it")
         elif status.state == "done":
             self._add_rows(cell)

@@ -21,9 +21,7 @@ PACKAGES = {
     "fvcore": "fvcore.nn",
     "pycocotools": "pycocotools.cocoeval",
     "scipy": "scipy.optimize",
-    "pandas": "pandas",
     "pyarrow": "pyarrow.parquet",
-    "matplotlib": "matplotlib.figure",
 }  # distribution -> the module of it that a run needs
 
 

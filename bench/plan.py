@@ -69,29 +69,36 @@ class Plan:
 def load_named(kind: str, name: str, model: type[T]) -> T:
     """bench/<kind>s/<name>.yaml, or the file itself where `name` is a path. Raises UserError."""
     folder = HERE / f"{kind}s"
-    known = [path.stem for path in folder.glob("*.yaml")]
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     if not path.is_file():
         if path.suffix and "/" in name:
-            raise UserError(
-                f"no {kind} file at {name}; give a path to a YAML file or one of: {', '.join(sorted(known))}"
-            )
+            raise UserError(f"no {kind} file at {name}; give a path to a YAML file or one of: {', '.join(known)}")
         raise unknown(kind, name, known)
     try:
         content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, OSError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: a {kind} is a mapping of keys; see bench/{kind}s/{sorted(known)[0]}.yaml")
+        raise UserError(f"{path}: a {kind} is a mapping of keys; see bench/{kind}s/{known[0]}.yaml")
     try:
-        return model.model_validate(content)
+        loaded = model.model_validate(content)
     except ValidationError as error:
         raise invalid(error, str(path), model) from None
+    given = str(content.get("name"))
+    if given in known and path.resolve().parent != folder and load_named(kind, given, model) != loaded:
+        raise UserError(
+            f"{path}: the name {given} belongs to bench/{kind}s/{given}.yaml; give this {kind} another name"
+        )
+    return loaded
 
 
 def make_plan(choice: Choice, store: Store, prepare_data: Progress | None = None) -> Plan:
     """Every run of the suite. With `prepare_data`, preparations are made first; without, such runs are pending."""
     names = choice.datasets or choice.suite.datasets
+    for name in choice.roots.paths:
+        if name not in names:
+            raise unknown("dataset", name, names, f"--dataset; suite {choice.suite.name} and --datasets have it not")
     found = {name: find(name, choice.roots) for name in dict.fromkeys(names)}
     missing = {name: entry for name, entry in found.items() if isinstance(entry, Missing)}
     sources = {name: entry for name, entry in found.items() if not isinstance(entry, Missing)}
@@ -118,7 +125,7 @@ def _rows(choice: Choice) -> list[tuple[ModelEntry, tuple[int, ...]]]:
         by_name.setdefault(entry.name, []).append(entry)
     models = [e for name in choice.models for e in by_name.get(name, [ModelEntry(name=name)])] or list(suite.models)
     floors = [ModelEntry(name=name) for name, entry in REGISTRY.items() if entry.is_floor and suite.floors]
-    entries = floors + [entry for entry in models if entry not in floors]
+    entries = floors + [e for n, e in enumerate(models) if e not in floors and e not in models[:n]]
     return [(e, (0,) if _find_model(e.name).is_floor else tuple(dict.fromkeys(seeds))) for e in entries]
 
 
@@ -155,6 +162,8 @@ def _column(
                 budget=budget,
                 train_hash=train.split_hash if train else None,
                 val_hash=val.split_hash if val else None,
+                train_pixels=train.manifest["pixel_hash"] if train else None,
+                val_pixels=val.manifest["pixel_hash"] if val else None,
                 recipe=recipe_for(_find_model(entry.name), options, choice.profile),
                 precision="mixed",
                 profile=choice.profile.name,
@@ -163,7 +172,7 @@ def _column(
             cells.append(
                 Cell(
                     spec=spec,
-                    status=store.status(spec.run_id),
+                    status=store.whole(spec.run_id),
                     train=train.folder if train else None,
                     val=val.folder if val else None,
                     weights=weights,
@@ -205,8 +214,8 @@ def _options(entry: ModelEntry, profile: Profile) -> tuple[dict[str, Any], dict[
 
 
 def _with_times(cells: Sequence[Cell], store: Store) -> list[Cell]:
-    """Each run with the mean time of finished runs that differ in nothing but seed and data, where there are any."""
-    times: dict[tuple[Any, ...], list[float]] = {}
+    """Each run with the mean time of finished runs that differ in nothing but the seed, where there are any."""
+    times: dict[str, list[float]] = {}
     for run_id in store.run_ids():
         try:
             record = store.record(run_id)
@@ -221,5 +230,5 @@ def _with_times(cells: Sequence[Cell], store: Store) -> list[Cell]:
     ]
 
 
-def _kind(spec: RunSpec) -> tuple[Any, ...]:
-    return spec.model, str(spec.options), spec.size, spec.profile, spec.budget, spec.recipe
+def _kind(spec: RunSpec) -> str:
+    return spec.model_copy(update={"seed": 0}).canonical()

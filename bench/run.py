@@ -58,7 +58,7 @@ def execute(job: Job, send: Send) -> Status | None:
     with store.lock(job.spec.run_id) as mine:
         if not mine:
             return None
-        done = store.status(job.spec.run_id)
+        done = store.whole(job.spec.run_id)
         if done is not None and done.state == "done":
             return done
         return _attempt(job, store, send)
@@ -99,18 +99,16 @@ def _work(job: Job, folder: Path, send: Send, clock: Clock) -> None:
     with clock.time("count", report):
         network = measure(model, spec.model, spec.size)
         write_json(folder / "network.json", network.model_dump(mode="json"))
-        send({"kind": "network", "flops": network.flops, "parameters": network.parameters_total})
     untrained = None
     if not model.fits_statistics:
         with clock.time("evaluate_untrained", report):
             untrained = _scores(evaluate(model, val, report.images))
-            send({"kind": "untrained", "scores": untrained.model_dump()})
     with clock.time("train", report):
         _train(job, model, train, folder, report, clock)
     with clock.time("evaluate", report):
         evaluator = evaluate(model, val, report.images, folder / "samples")
     clock.facts["evaluate_images_per_s"] = len(val) / clock.facts["seconds_evaluate"]
-    _write(job, folder, model, evaluator, untrained)
+    _write(job, folder, model, evaluator, untrained, len(train))
 
 
 def _train(job: Job, model: SegmentationModel, data: Prepared, folder: Path, report: Reporter, clock: Clock) -> None:
@@ -123,9 +121,17 @@ def _train(job: Job, model: SegmentationModel, data: Prepared, folder: Path, rep
     clock.facts["train_images_per_s"] = trainer.images_per_s
 
 
-def _write(job: Job, folder: Path, model: SegmentationModel, evaluator: Evaluator, untrained: Scores | None) -> None:
+def _write(
+    job: Job,
+    folder: Path,
+    model: SegmentationModel,
+    evaluator: Evaluator,
+    untrained: Scores | None,
+    train_images: int,
+) -> None:
     metrics = Metrics(
         protocol=job.spec.protocol,
+        train_images=train_images,
         final=_scores(evaluator),
         untrained=untrained,
         classes=tuple(ClassScores(**row) for row in evaluator.classes()),
@@ -186,7 +192,7 @@ def _surroundings(job: Job, number: int) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "number": number,
-        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "device": torch.cuda.get_device_name(job.device) if on_gpu else "cpu",
         "processor": _processor(),
         "threads": job.threads,
         "training_precision": "bfloat16" if on_gpu and job.spec.precision == "mixed" else "float32",
@@ -223,17 +229,20 @@ def _now() -> str:
 def _peak_memory_mb(job: Job) -> float:
     """GPU: the allocator's peak. CPU: the process's largest resident size, libraries included."""
     if job.device.startswith("cuda"):
-        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        return round(torch.cuda.max_memory_allocated(job.device) / 2**20, 1)
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]
+    return _scrub((str(error).splitlines() or [""])[0])
 
 
 def _traceback() -> str:
-    """Without the paths of this machine."""
-    text = traceback.format_exc()
+    return _scrub(traceback.format_exc())
+
+
+def _scrub(text: str) -> str:
+    """A text without the paths of this machine: records go into git."""
     for folder in (str(PROJECT), sys.prefix, sys.base_prefix, os.path.expanduser("~")):  # noqa: PTH111
         text = text.replace(folder + os.sep, "")
     return text

@@ -15,6 +15,8 @@ RECIPE_VERSION = 1  # raised whenever the training code changes what a recipe gi
 PROTOCOL_VERSION = 1  # raised whenever the evaluation code changes a number
 PENDING = "pending"  # stands for the hash of a run whose data is not prepared yet
 
+NAME = r"^[a-z0-9][a-z0-9_-]*$"  # it becomes part of a file's name
+
 Task = Literal["panoptic"]
 
 
@@ -66,16 +68,18 @@ class Budget(Frozen):
 
 
 class RunSpec(Frozen):
-    """All that decides a run's numbers. Split hashes are None until the data is prepared."""
+    """All that decides a run's numbers. The hashes of truth and pixels are None until the data is prepared."""
 
     model: str
     options: dict[str, Any]
     task: Task
-    dataset: str
+    dataset: str = Field(pattern=NAME)
     size: Size
     budget: Budget
     train_hash: str | None
     val_hash: str | None
+    train_pixels: str | None
+    val_pixels: str | None
     recipe: Recipe
     precision: Literal["mixed", "float32"]  # mixed: bfloat16 autocast on a GPU, float32 elsewhere
     profile: str
@@ -85,8 +89,9 @@ class RunSpec(Frozen):
     protocol_version: int = PROTOCOL_VERSION
 
     def canonical(self) -> str:
-        """Canonical JSON: sorted keys, no spaces. The id is its hash."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """Canonical JSON: sorted keys, no spaces; without the recipe's source, which is prose. The id is its hash."""
+        content = self.model_dump(mode="json", exclude={"recipe": {"source"}})
+        return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
     @property
     def slug(self) -> str:
@@ -95,7 +100,7 @@ class RunSpec(Frozen):
     @property
     def run_id(self) -> str:
         """`<slug>-<10 hex of sha256>`; the hash is 'pending' before the data is prepared."""
-        if self.train_hash is None or self.val_hash is None:
+        if None in (self.train_hash, self.val_hash, self.train_pixels, self.val_pixels):
             return f"{self.slug}-{PENDING}"
         return f"{self.slug}-{hashlib.sha256(self.canonical().encode()).hexdigest()[:10]}"
 
@@ -103,7 +108,7 @@ class RunSpec(Frozen):
 class Profile(Frozen):
     """A named budget, the same for every network of a suite."""
 
-    name: str
+    name: str = Field(pattern=NAME)
     summary: str
     label: str = Field(description="how its numbers are labelled in a report")
     reproduction: bool = Field(description="may stand beside the paper's numbers as a reproduction")
@@ -121,7 +126,7 @@ class Profile(Frozen):
         longest = max(size)
         if self.max_side is None or longest <= self.max_side:
             return size
-        height, width = (side * self.max_side // longest for side in size)
+        height, width = (max(1, side * self.max_side // longest) for side in size)
         return height, width
 
 
@@ -139,9 +144,9 @@ def _as_entry(value: Any) -> Any:
 class Suite(Frozen):
     """The grid of runs an exhibit needs."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: str = Field(pattern=NAME)
     title: str
-    exhibit: str | None = None
+    exhibit: str | None = Field(None, pattern=r"^(table[1-9]|figure[1-7])$")
     task: Task
     sizes: tuple[Size, ...] = Field(min_length=1)
     models: tuple[Annotated[ModelEntry, BeforeValidator(_as_entry)], ...] = Field(min_length=1)

@@ -67,6 +67,7 @@ class Metrics(Strict):
 
     schema_version: Literal[1] = 1
     protocol: str
+    train_images: int = Field(ge=0, description="how many images it was trained on")
     final: Scores
     untrained: Scores | None
     classes: tuple[ClassScores, ...]
@@ -158,8 +159,15 @@ class Store:
             status=status,
             metrics=read(folder / "metrics.json", Metrics) if done else None,
             network=read(folder / "network.json", Network) if done else None,
-            attempt=read_json(folder / "attempts" / f"{status.attempt}.json"),
+            attempt=_attempt(folder / "attempts" / f"{status.attempt}.json"),
         )
+
+    def whole(self, run_id: str) -> Status | None:
+        """The status of a run that ended; None where it did not or its record is damaged: to be done again."""
+        try:
+            return self.record(run_id).status if (self.folder(run_id) / "status.json").exists() else None
+        except UserError:
+            return None
 
     def begin(self, spec: RunSpec) -> int:
         """Clears what an earlier, unfinished or failed attempt left and returns this attempt's number."""
@@ -193,6 +201,13 @@ class Store:
             yield True
 
 
+def _attempt(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no attempt of a run; remove {path.parents[1]} and run the suite again")
+    return content
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Atomic: readers see the old file or the new one, whole."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -217,9 +232,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the suite again to redo that run") from None
     except (ValueError, OSError) as error:
-        raise UserError(
-            f"{path} is not readable JSON ({error}); remove {path.parent} and run the suite again"
-        ) from None
+        raise UserError(f"{path} is not readable JSON ({error}); run the suite again to redo that run") from None
 
 
 def read(path: Path, model: type[T]) -> T:

@@ -36,6 +36,13 @@ def bench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["cost", "--model", "unet", "--input", "64"], "height x width"),
         (["score", "--truth", "no.json", "--predictions", "no.json"], "no.json"),
         (["data", "prepare", "coco"], "coco"),
+        (["plan", "--suite", "table4", "--models", ","], "expected names"),
+        (["plan", "--suite", "table4", "--seeds", ""], "expected names"),
+        (["plan", "--suite", "table4", "--dataset", "coc=."], "did you mean 'coco'?"),
+        (["plan", "--suite", "table4", "--dataset", "a/b=."], "--dataset: a name is"),
+        (["plan", "--suite", "table4", "--data-root", "/nowhere"], "no data root at /nowhere"),
+        (["run", "--suite", "table4", "--datasets", "coco"], "nothing to run: coco not here"),
+        (["report"], "no results at results"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -96,9 +103,11 @@ def test_help_imports_neither_torch_nor_numpy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("arguments", [["plan", "--suite", "table4"], ["report"], ["models"], ["data", "list"]])
-def test_what_computes_nothing_imports_no_torch(tmp_path: Path, arguments: list[str]) -> None:
-    code = f"import sys; from bench.cli import main; main({arguments!r}); sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize(
+    "arguments", [["plan", "--suite", "table4"], ["report", "--results", "."], ["models"], ["data", "list"]]
+)
+def test_what_computes_nothing_imports_no_torch(tmp_path: Path, words: str) -> None:
+    code = f"import sys; from bench.cli import main; main({words.split()!r}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False).returncode == 0
 
 

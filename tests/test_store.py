@@ -24,6 +24,8 @@ SPEC = RunSpec.model_validate(
         "budget": {},
         "train_hash": "a",
         "val_hash": "b",
+        "train_pixels": "c",
+        "val_pixels": "d",
         "recipe": {"name": "r", "source": "s", "lr": 0.1, "weight_decay": 0, "batch_size": 1},
         "precision": "mixed",
         "profile": "smoke",
@@ -37,7 +39,7 @@ def finished(store: Store) -> Path:
     folder = store.folder(SPEC.run_id)
     values: dict[str, Any] = dict.fromkeys(Scores.model_fields)
     scores = Scores(**{**values, "pq": 0.5, "ap_classes": 1, "instance_truth": "instances", "images": 2})
-    metrics = Metrics(protocol="standard", final=scores, untrained=None, classes=())
+    metrics = Metrics(protocol="standard", train_images=3, final=scores, untrained=None, classes=())
     network = Network(
         model="unet", input="64x64", classes=2, parameters_total=1, parameters_trainable=1, flops=None, uncounted={}
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rich.console import Console
 from bench.data.catalog import DataRoots
 from bench.errors import UserError
 from bench.plan import Choice, load_named
-from bench.spec import Profile, Suite
+from bench.spec import NAME, Profile, Suite
 
 WIDE = 160  # columns of a table that goes to a file
 
@@ -25,8 +26,12 @@ def data_roots(options: argparse.Namespace) -> DataRoots:
         name, equals, path = given.partition("=")
         if not (name and equals and path):
             raise UserError(f"--dataset takes NAME=PATH, such as coco=/data/coco; got {given!r}")
+        if not re.fullmatch(NAME, name):
+            raise UserError(f"--dataset: a name is lower-case letters, digits, - and _; got {name!r}")
         paths[name] = Path(path)
     root = options.data_root or os.environ.get("BENCH_DATA_ROOT")
+    if root and not Path(root).is_dir():
+        raise UserError(f"no data root at {root}; give the folder that holds coco, ade20k or cityscapes")
     return DataRoots(paths, Path(root) if root else None)
 
 
@@ -35,7 +40,11 @@ def prepared_root(options: argparse.Namespace) -> Path:
 
 
 def name_list(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+    """'a,b' -> ('a', 'b'); nothing given -> (). Raises UserError where something was given and nothing is in it."""
+    names = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    if text is not None and not names:
+        raise UserError(f"expected names with commas between them, got {text!r}")
+    return names
 
 
 def seed_list(text: str | None) -> tuple[int, ...]:

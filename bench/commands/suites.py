@@ -34,32 +34,42 @@ def run(options: argparse.Namespace) -> int:
     )
     plan = make_plan(choice, store, preparation(console))
     _say_missing(console, plan)
+    if not plan.cells:
+        raise UserError(f"nothing to run: {', '.join(plan.missing)} not here; --datasets scenes runs the embedded one")
     chosen = [cell for cell in plan.cells if _is_chosen(cell, options.only)]
     console.print(_headline(choice, plan, chosen))
     if not chosen:
-        return FAILED if any(cell.state in ("failed", "diverged") for cell in plan.cells) else OK
+        return _verdict(console, plan, store)
     _check_disk(chosen, store.root, machine.keep_weights)
     with Display(console, len(chosen), store) as display:
         for cell in plan.cells:
             if cell.state == "done":
                 display.done_before(cell)
         execute_all(chosen, store, machine, display.event, options.fail_fast)
-    return _summary(console, display, len(chosen))
-
-
-def _summary(console: Console, display: Display, chosen: int) -> int:
-    """The whole table where it was not live, what failed, and what to do next."""
     if display.live is None:
         console.print(display.table())
-    skipped, failed = chosen - display.ended, len(display.failures)
-    console.print(f"{display.ended - failed} done, {failed} failed, {skipped} not started")
-    for run_id in display.failures:
-        console.print(f"  failed: {run_id}")
-    if failed:
+    elsewhere, failed = len(display.elsewhere), len(display.failures)
+    counts = {
+        "done": display.ended - elsewhere - failed,
+        "failed": failed,
+        "left to another `bench run`": elsewhere,
+        "not started": len(chosen) - display.ended,
+    }
+    console.print(", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "done"))
+    return _verdict(console, plan, store)
+
+
+def _verdict(console: Console, plan: Plan, store: Store) -> int:
+    """Names every run of the plan that failed or diverged, and what to do next; the exit code."""
+    states = {cell.spec.run_id: store.whole(cell.spec.run_id) for cell in plan.cells}
+    bad = {run_id: status for run_id, status in states.items() if status is not None and status.state != "done"}
+    for run_id, status in bad.items():
+        console.print(f"  {status.state}: {run_id}: {status.reason}")
+    if bad:
         console.print("next: the same command with `--only failed` runs these again")
     else:
         console.print("next: `python -m bench report` writes the tables and the page")
-    return FAILED if failed or skipped else OK
+    return OK if all(status is not None and status.state == "done" for status in states.values()) else FAILED
 
 
 def _is_chosen(cell: Cell, only: str | None) -> bool:
@@ -178,10 +188,12 @@ def known_suites() -> list[Suite]:
 
 
 def report(options: argparse.Namespace) -> int:
-    roots, console = data_roots(options), terminal()
-    suites = known_suites()
+    roots, console, store = data_roots(options), terminal(), Store(options.results)
+    if not store.root.is_dir():
+        raise UserError(f"no results at {store.root}; `python -m bench run --suite table4` makes some")
+    suites = known_suites() + [load_named("suite", name, Suite) for name in options.suite]
     found = {name: find(name, roots) for suite in suites for name in suite.datasets}
     missing = {name: entry for name, entry in found.items() if isinstance(entry, Missing)}
-    for path in build_reports(Store(options.results), suites, missing, options.out):
+    for path in build_reports(store, suites, missing, options.out):
         console.print(str(path))
     return OK

@@ -48,10 +48,10 @@ class Prepared:
         try:
             self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         except (OSError, ValueError) as error:
-            raise UserError(f"no prepared data at {folder} ({error}); run `bench data prepare`") from None
+            raise UserError(f"prepared data at {folder} is not whole ({error}); remove that folder") from None
         if self.manifest.get("format") != FORMAT:
             found = self.manifest.get("format")
-            raise UserError(f"{folder} has format {found}, expected {FORMAT}; remove it and run `bench data prepare`")
+            raise UserError(f"{folder} has format {found}, expected {FORMAT}; remove that folder")
         self.categories = Categories.from_json(self.manifest["categories"])
         self.size: tuple[int, int] = (self.manifest["size"][0], self.manifest["size"][1])
 

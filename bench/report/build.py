@@ -43,8 +43,7 @@ def build_reports(store: Store, suites: Sequence[Suite], missing: Mapping[str, M
 def read_records(store: Store) -> tuple[list[Record], dict[str, str]]:
     """The records that can be read, by id, and what is wrong with each of the others."""
     records, damaged = [], {}
-    names = sorted(path.parent.name for path in store.root.glob("*/status.json")) if store.root.is_dir() else []
-    for name in names:
+    for name in store.run_ids():
         try:
             records.append(store.record(name))
         except UserError as error:

@@ -11,11 +11,13 @@ from bench.report.marks import Better
 from bench.report.table import Column
 from bench.spec import Suite, size_text
 from bench.store import Record
+from models.registry import REGISTRY
 
 SCORES = ("mIoU", "PQ", "AP")
 COSTS = ("FLOPs", "Params")
 LABELS = {"coco": "COCO", "ade20k": "ADE20K", "cityscapes": "Cityscapes"}
-VAL_IMAGES = {"coco": 5000, "ade20k": 2000, "cityscapes": 500}  # the datasets' own validation splits, whole
+# the datasets' own splits, whole: (train, val)
+OFFICIAL_IMAGES = {"coco": (118_287, 5000), "ade20k": (20_210, 2000), "cityscapes": (2975, 500)}
 INPUT_UNSTATED = "paper (input size not stated)"
 
 
@@ -39,14 +41,17 @@ def dataset_label(dataset: str) -> str:
 
 def may_stand_beside(suite: Suite, key: SectionKey, split: Split, records: Iterable[Record]) -> bool:
     """Whether these runs may be set beside the paper's numbers: a profile that allows it, the paper's size, a dataset
-    the paper has, trained and evaluated on all of it.
+    the paper has, trained and evaluated on all of it for as long as the profile says.
     """
     tables = paper().tables
     if suite.exhibit is None or suite.exhibit not in tables or not profile_named(key.profile).reproduction:
         return False
     sizes = {cell.resolution for cell in tables[suite.exhibit].cells if cell.dataset == split.dataset}
-    seen = {(r.spec.budget == WHOLE, r.metrics.final.images) for r in records if r.metrics}
-    return key.size in sizes and seen == {(True, VAL_IMAGES.get(split.dataset))}
+    done = [(r.spec, r.metrics) for r in records if r.metrics]
+    epochs = {spec.recipe.epochs for spec, _ in done if not REGISTRY[spec.model].is_floor}
+    seen = {(m.train_images, m.final.images) for _, m in done}
+    whole = seen == {OFFICIAL_IMAGES.get(split.dataset)} and all(spec.budget == WHOLE for spec, _ in done)
+    return key.size in sizes and whole and epochs <= {profile_named(key.profile).epochs}
 
 
 def section_columns(suite: Suite, key: SectionKey, found: Mapping[Split, Sequence[Record]]) -> tuple[Column, ...]:

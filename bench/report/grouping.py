@@ -18,11 +18,13 @@ import yaml
 
 from bench.spec import Budget, Profile, RunSpec, Suite, size_text
 from bench.store import Record
+from bench.train.recipes import recipe_for
 from models.registry import ENTRIES, REGISTRY
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 ORDER = ("paper", "full", "quick", "smoke")  # the highest first; profiles of a user's own come last
 WHOLE = Budget.model_validate({})  # every image of both splits
+PROSE: Any = {"seed": True, "recipe": {"source"}}  # what makes no other setting
 FLOORS = tuple(entry.name for entry in ENTRIES if entry.is_floor)
 
 
@@ -132,26 +134,36 @@ def splits(records: Iterable[Record], datasets: Sequence[str]) -> list[Split]:
 def settings(records: Iterable[Record]) -> list[list[Record]]:
     """Finished runs of one network on one split, parted by everything but the seed.
 
-    Whole splits come first, then the newest recipe, then the setting with most seeds; inside, by seed.
+    Whole splits come first, then today's recipe, then the setting with most seeds; inside, by seed.
     """
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         groups[_setting(record.spec)].append(record)
 
-    def order(item: tuple[str, list[Record]]) -> tuple[bool, int, int, str]:
+    def order(item: tuple[str, list[Record]]) -> tuple[bool, bool, int, int, str]:
         name, group = item
-        return group[0].spec.budget != WHOLE, -group[0].spec.recipe_version, -len(group), name
+        spec = group[0].spec
+        return spec.budget != WHOLE, not _of_today(spec), -spec.recipe_version, -len(group), name
 
     return [sorted(group, key=lambda r: r.spec.seed) for _, group in sorted(groups.items(), key=order)]
 
 
+def _of_today(spec: RunSpec) -> bool:
+    """Whether the recipe is the one that the program would use now."""
+    entry, profile = REGISTRY.get(spec.model), profile_named(spec.profile)
+    if entry is None or spec.profile not in ORDER:
+        return True
+    now = recipe_for(entry, spec.options, profile)
+    return spec.recipe.model_dump(exclude={"source"}) == now.model_dump(exclude={"source"})
+
+
 def _setting(spec: RunSpec) -> str:
-    return json.dumps(spec.model_dump(mode="json", exclude={"seed"}), sort_keys=True)
+    return json.dumps(spec.model_dump(mode="json", exclude=PROSE), sort_keys=True)
 
 
 def what_differs(spec: RunSpec, other: RunSpec) -> str:
     """'recipe.lr 0.001 instead of 0.0003': the keys in which two settings differ."""
-    mine, theirs = (_flat(s.model_dump(mode="json", exclude={"seed"})) for s in (spec, other))
+    mine, theirs = (_flat(s.model_dump(mode="json", exclude=PROSE)) for s in (spec, other))
     keys = sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
     return ", ".join(f"{key} {mine.get(key)} instead of {theirs.get(key)}" for key in keys)
 

@@ -74,8 +74,8 @@ def _cell(cell: Cell, column: Column, part: Part, results: str) -> str:
     if text == NONE:
         return text
     marked = part_marked(cell, part)
-    if part == "ours" and len(cell.runs) == 1:
-        text = f"[{text}]({results}/{cell.runs[0]}/metrics.json)"
+    if part == "ours" and cell.runs:
+        text = f"[{text}]({results}/{cell.runs[0]}/metrics.json)" if len(cell.runs) == 1 else f"[{text}](#runs)"
     if marked.mark == "best":
         text = f"**{text}**"
     elif marked.mark == "second":

@@ -13,6 +13,8 @@ from bench.spec import Budget, Recipe, RunSpec, Suite
 from bench.store import Metrics, Module, Network, Record, Scores, Status, Store, write_json
 from models.registry import find, full_options
 
+EPOCHS = {"full": 100, "paper": 1000}  # as in bench/profiles
+TRAIN_IMAGES = {"coco": 118_287, "ade20k": 20_210, "cityscapes": 2975}
 VAL_IMAGES = {"coco": 5000, "ade20k": 2000, "cityscapes": 500}
 SUITE = Path(__file__).parents[2] / "bench" / "suites" / "table4.yaml"
 RECIPE = {"name": "test", "source": "test data", "lr": 0.001, "weight_decay": 0.0, "batch_size": 8, "epochs": 2}
@@ -60,7 +62,9 @@ def spec_of(
         "budget": Budget(train_images=64, val_images=32) if small else Budget(train_images=None, val_images=None),
         "train_hash": "cd" * 32,
         "val_hash": val_hash,
-        "recipe": Recipe(**RECIPE),
+        "train_pixels": "ef" * 32,
+        "val_pixels": "01" * 32,
+        "recipe": Recipe(**(RECIPE | {"epochs": EPOCHS.get(profile, 2)})),
         "precision": "mixed",
         "profile": profile,
         "seed": seed,
@@ -84,6 +88,7 @@ class Fake:
         flops: float | None = 10e9,
         params: int = 31_000_000,
         images: int | None = None,
+        train_images: int | None = None,
         untrained: float | None = 0.01,
         attempt: dict[str, Any] | None = None,
         uncounted: dict[str, int] | None = None,
@@ -96,6 +101,7 @@ class Fake:
         number, folder = self.store.begin(spec), self.store.folder(spec.run_id)
         metrics = Metrics(
             protocol=spec.protocol,
+            train_images=train_images if train_images is not None else TRAIN_IMAGES.get(spec.dataset, 64),
             final=scores(miou, pq, ap, images),
             untrained=None if floor or untrained is None else scores(untrained, 0.0, None, images),
             classes=(),

@@ -7,7 +7,7 @@ import pytest
 from bench.report.build import read_records
 from bench.report.table import slots
 from bench.report.table4 import ONE_SEED, build_exhibit
-from bench.spec import Budget
+from bench.spec import Budget, Recipe
 
 COCO_TRUTH = {"unet": 33.8, "maskattn-unet": 45.3}
 
@@ -282,3 +282,19 @@ def test_records_are_plain_frozen_data(fake, suite):
     fake.fill("scenes", "smoke")
     with pytest.raises(dataclasses.FrozenInstanceError):
         exhibit_of(fake, suite).sections[0].table.title = "typed"
+
+
+@pytest.mark.parametrize(
+    "less",
+    [
+        {"train_images": 100},
+        {"images": 100},
+        {"recipe": Recipe(name="short", source="test", lr=0.001, weight_decay=0, batch_size=8, epochs=1)},
+        {"budget": Budget(train_images=10, val_images=None)},
+        {"size": (64, 64)},
+    ],
+)
+def test_less_than_the_whole_protocol_never_stands_beside_the_paper(fake, suite, less):
+    fake.done("unet", dataset="coco", profile="full", **less)
+    table = exhibit_of(fake, suite).sections[0].table
+    assert not any(column.beside for column in table.columns)
