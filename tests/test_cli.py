@@ -103,9 +103,7 @@ def test_help_imports_neither_torch_nor_numpy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["plan", "--suite", "table4"], ["report", "--results", "."], ["models"], ["data", "list"]]
-)
+@pytest.mark.parametrize("words", ["plan --suite table4", "report --results .", "models", "data list"])
 def test_what_computes_nothing_imports_no_torch(tmp_path: Path, words: str) -> None:
     code = f"import sys; from bench.cli import main; main({words.split()!r}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False).returncode == 0

@@ -145,3 +145,18 @@ def test_a_lock_is_held_by_one_process_and_falls_with_it(tmp_path: Path) -> None
     process.join()
     with Store(tmp_path).lock("run") as mine:
         assert mine is True
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "network.json", "spec.json", "attempts/1.json"])
+@pytest.mark.parametrize("text", [None, "[]", "{"])
+def test_a_damaged_record_is_a_run_to_be_done_again(tmp_path: Path, name: str, text: str | None) -> None:
+    store = Store(tmp_path)
+    folder = finished(store)
+    assert store.whole(SPEC.run_id) is not None
+    if text is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text(text)
+    assert store.whole(SPEC.run_id) is None
+    with pytest.raises(UserError):
+        store.record(SPEC.run_id)

@@ -291,7 +291,6 @@ def test_records_are_plain_frozen_data(fake, suite):
         {"images": 100},
         {"recipe": Recipe(name="short", source="test", lr=0.001, weight_decay=0, batch_size=8, epochs=1)},
         {"budget": Budget(train_images=10, val_images=None)},
-        {"size": (64, 64)},
     ],
 )
 def test_less_than_the_whole_protocol_never_stands_beside_the_paper(fake, suite, less):
