@@ -32,6 +32,11 @@ from bench.report.table import Cell, Column, Row, RowKind, Table, with_marks
 from bench.spec import Suite, size_text
 from bench.store import Record
 
+DATA = ("dataset", "train_hash", "val_hash", "train_pixels", "val_pixels")  # of a spec
+FROM_SCRATCH = (
+    "DETR and Mask2Former start from random weights here. From there they need hundreds of epochs before they find "
+    "masks, so rows near zero tell of the budget, not of the networks."
+)
 ONE_SEED = "one seed: this mark cannot tell a difference from noise"
 
 Cells = Mapping[Split, Mapping[str, list[list[Record]]]]  # split -> network -> settings -> seeds
@@ -91,7 +96,24 @@ def _section(suite: Suite, key: SectionKey, records: Sequence[Record], missing: 
     )
     table = _note_single_seeds(with_marks(table))
     gaps = find_gaps(suite, key.profile, records, found, missing)
-    return Section(replace(table, notes=tuple(_notes(table, done, found))), tuple(gaps))
+    notes = [*_notes(table, done, found), *_differing(cells)]
+    if any(record.spec.options.get("backbone_weights") == "none" for record in done):
+        notes.insert(0, FROM_SCRATCH)
+    return Section(replace(table, notes=tuple(notes)), tuple(gaps))
+
+
+def _differing(cells: Cells) -> list[str]:
+    """A network whose row holds different settings on different datasets: that is said, with what differs."""
+    notes = []
+    for model in dict.fromkeys(model for models in cells.values() for model in models):
+        first, *rest = (models[model][0][0].spec for models in cells.values() if model in models)
+        data = {key: getattr(first, key) for key in DATA}
+        for spec in rest:
+            if differs := what_differs(spec.model_copy(update=data), first):
+                notes.append(
+                    f"{label_of(model)}: on {spec.dataset} another setting than on {first.dataset}: {differs}."
+                )
+    return notes
 
 
 def _by_model(records: Sequence[Record]) -> dict[str, list[list[Record]]]:

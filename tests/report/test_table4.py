@@ -297,3 +297,18 @@ def test_less_than_the_whole_protocol_never_stands_beside_the_paper(fake, suite,
     fake.done("unet", dataset="coco", profile="full", **less)
     table = exhibit_of(fake, suite).sections[0].table
     assert not any(column.beside for column in table.columns)
+
+
+def test_a_row_with_other_settings_on_another_dataset_says_so(fake, suite):
+    other = Recipe(name="other", source="test", lr=0.5, weight_decay=0, batch_size=8, epochs=100)
+    fake.done("unet", dataset="coco", profile="full")
+    fake.done("unet", dataset="ade20k", profile="full", recipe=other)
+    notes = exhibit_of(fake, suite).sections[0].table.notes
+    assert any("on ade20k another setting than on coco" in n and "recipe.lr 0.5 instead of 0.001" in n for n in notes)
+
+
+def test_query_networks_from_random_weights_are_said_to_be_so(fake, suite):
+    fake.done("unet")
+    assert not any("random weights" in note for note in exhibit_of(fake, suite).sections[0].table.notes)
+    fake.done("detr-r50")
+    assert any("random weights" in note for note in exhibit_of(fake, suite).sections[0].table.notes)
