@@ -83,8 +83,8 @@ class Display:
             self.live.stop()
 
     def done_before(self, cell: Cell) -> None:
-        """A run that an earlier call finished."""
-        self._add_rows(cell)
+        """A run that an earlier call finished: its rows of the table, and nothing said."""
+        self.rows.extend(self._rows_of(cell))
 
     def event(self, cell: Cell, message: dict[str, Any]) -> None:
         kind = message["kind"]
@@ -132,13 +132,17 @@ class Display:
     def _say(self, text: str) -> None:
         self.console.print(text)
 
-    def _add_rows(self, cell: Cell) -> None:
+    def _rows_of(self, cell: Cell) -> list[list[str]]:
         record = self.store.record(cell.spec.run_id)
         assert record.metrics is not None
         seconds = record.attempt.get("seconds_total")
         rows = [score_row(cell, record.metrics.final, record.network, seconds, False)]
         if record.metrics.untrained is not None:
             rows.insert(0, score_row(cell, record.metrics.untrained, record.network, seconds, True))
+        return rows
+
+    def _add_rows(self, cell: Cell) -> None:
+        rows = self._rows_of(cell)
         self.rows.extend(rows)
         if not self.live:
             for row in rows:

@@ -39,12 +39,11 @@ def run(options: argparse.Namespace) -> int:
     chosen = [cell for cell in plan.cells if _is_chosen(cell, options.only)]
     console.print(_headline(choice, plan, chosen))
     if not chosen:
+        console.print(_done_rows(Display(console, 0, store), plan).table())
         return _verdict(console, plan, store)
     _check_disk(chosen, store.root, machine.keep_weights)
     with Display(console, len(chosen), store) as display:
-        for cell in plan.cells:
-            if cell.state == "done":
-                display.done_before(cell)
+        _done_rows(display, plan)
         execute_all(chosen, store, machine, display.event, options.fail_fast)
     if display.live is None:
         console.print(display.table())
@@ -57,6 +56,14 @@ def run(options: argparse.Namespace) -> int:
     }
     console.print(", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "done"))
     return _verdict(console, plan, store)
+
+
+def _done_rows(display: Display, plan: Plan) -> Display:
+    """Shows what earlier calls finished."""
+    for cell in plan.cells:
+        if cell.state == "done":
+            display.done_before(cell)
+    return display
 
 
 def _verdict(console: Console, plan: Plan, store: Store) -> int:
