@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-from multiprocessing.connection import Connection
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -127,24 +127,27 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def _hold(root: Path, connection: Connection) -> None:
-    with Store(root).lock("run") as mine:
-        connection.send(mine)
-        connection.recv()
+HOLD = """
+import sys
+from pathlib import Path
+from bench.store import Store
+with Store(Path(sys.argv[1])).lock("run") as mine:
+    print(mine, flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_a_lock_is_held_by_one_process_and_falls_with_it(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_hold, args=(tmp_path, there))
-    process.start()
-    assert here.recv() is True
-    with Store(tmp_path).lock("run") as mine:
-        assert mine is False
-    process.kill()
-    process.join()
-    with Store(tmp_path).lock("run") as mine:
-        assert mine is True
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "True\n"
+        with Store(tmp_path).lock("run") as mine:
+            assert mine is False
+        process.kill()
+        process.wait()
+        with Store(tmp_path).lock("run") as mine:
+            assert mine is True
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "network.json", "spec.json", "attempts/1.json"])
