@@ -47,6 +47,8 @@ class Prepared:
         self.folder = folder
         try:
             self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        except FileNotFoundError:
+            raise UserError(f"no prepared data at {folder}; run `bench data prepare`") from None
         except (OSError, ValueError) as error:
             raise UserError(f"prepared data at {folder} is not whole ({error}); remove that folder") from None
         if self.manifest.get("format") != FORMAT:

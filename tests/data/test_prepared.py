@@ -184,6 +184,9 @@ def test_load_refuses_what_is_not_whole(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"format": 0}')
     with pytest.raises(UserError, match="has format 0, expected"):
         load(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match="is not whole .* remove that folder"):
+        load(tmp_path)
 
 
 def test_real_coco(shared_data: Path, tmp_path: Path) -> None:
