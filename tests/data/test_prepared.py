@@ -185,7 +185,7 @@ def test_load_refuses_what_is_not_whole(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has format 0, expected"):
         load(tmp_path)
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match="is not whole .* remove that folder"):
+    with pytest.raises(UserError, match=r"is not whole .* remove that folder"):
         load(tmp_path)
 
 
