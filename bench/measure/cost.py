@@ -22,7 +22,8 @@ with warnings.catch_warnings():
     from fvcore.nn import FlopCountAnalysis
 
 MODULE_DEPTH = 3  # levels of the module tree that network.json lists
-# Moves and views of data: nothing is computed, so leaving them out of the list of what stays uncounted hides nothing.
+# Moves and views of data, comparisons, and logic on masks: no arithmetic, so they are left out of the list of what
+# stays uncounted.
 FREE = """
     alias clone contiguous copy_ detach expand expand_as meshgrid new_full new_ones new_zeros ones_like permute repeat
     repeat_interleave slice split split_with_sizes to unflatten zeros_like _shape_as_tensor fill_ empty_like full_like
