@@ -81,7 +81,7 @@ def parser() -> Parser:
     report.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
     _data_options(report)
 
-    _data_commands(_command(commands, "data", "data", "list, prepare and verify datasets"))
+    _data_commands(_command(commands, "data", "data", "list, download, prepare and verify datasets"))
     _json_option(_command(commands, "models", "single", "the registered networks"))
 
     cost = _command(commands, "cost", "single", "parameters and FLOPs of a network at an input size")
@@ -140,11 +140,19 @@ def _json_option(command: argparse.ArgumentParser) -> None:
 def _data_commands(command: argparse.ArgumentParser) -> None:
     parts = command.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     _data_options(_command(parts, "list", "data", "the known datasets and where they are"))
+    download = _command(
+        parts, "download", "data", "fetch the official archives and unpack them where they are looked for"
+    )
+    download.add_argument("name", metavar="DATASET", help="coco or ade20k; for cityscapes the steps are told")
+    download.add_argument("--data-root", type=Path, metavar="DIR", help="made where absent (else BENCH_DATA_ROOT)")
+    download.add_argument("--mirror", metavar="URL", help="fetch <URL>/<archive> instead of the official addresses")
+    download.add_argument("--keep-archives", action="store_true", help="leave the archives after unpacking them")
     prepare = _command(parts, "prepare", "data", "resize a dataset once, for every run to read")
     verify = _command(parts, "verify", "data", "read every file of a dataset and of its prepared forms")
     for part in (prepare, verify):
         part.add_argument("name", metavar="DATASET")
         _data_options(part)
+    _json_option(verify)
     prepare.add_argument("--sizes", default="128x128", metavar="HxW,HxW", help="default 128x128")
 
 

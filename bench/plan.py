@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,10 +13,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from bench.data.catalog import DataRoots, Missing, find
-from bench.data.prepared import Prepared, existing, prepare
+from bench.data.prepared import Prepared, check_disjoint, existing, prepare
 from bench.data.source import Source
 from bench.errors import UserError, unknown
-from bench.spec import Budget, ModelEntry, Profile, RunSpec, Suite, invalid
+from bench.spec import NO_TRAINING, Budget, ModelEntry, Profile, RunSpec, Suite, invalid
 from bench.store import Status, Store
 from bench.train.recipes import recipe_for
 from models.registry import REGISTRY, UnknownNameError, full_options
@@ -42,7 +43,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a plan. `weights`: files named by a digest in the spec, by option. `seconds`: from a past run."""
+    """One run of a plan. An oracle has no `train`. `weights`: files named by a digest in the spec, by option.
+    `seconds`: from a past run.
+    """
 
     spec: RunSpec
     status: Status | None
@@ -50,13 +53,14 @@ class Cell:
     val: Path | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
     seconds: float | None = None
+    roots: DataRoots | None = None  # of an oracle, which reads the dataset's own files
 
     @property
     def state(self) -> str:
         """done, failed, diverged, missing, or pending where the data is not prepared yet."""
         if self.status is not None:
             return self.status.state
-        return "missing" if self.train else "pending"
+        return "pending" if self.spec.is_pending else "missing"
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def make_plan(choice: Choice, store: Store, prepare_data: Progress | None = None
     for name in choice.roots.paths:
         if name not in names:
             raise unknown("dataset", name, names, f"--dataset; suite {choice.suite.name} and --datasets have it not")
-    found = {name: find(name, choice.roots) for name in dict.fromkeys(names)}
+    found = {name: find(name, choice.roots, choice.suite.task) for name in dict.fromkeys(names)}
     missing = {name: entry for name, entry in found.items() if isinstance(entry, Missing)}
     sources = {name: entry for name, entry in found.items() if not isinstance(entry, Missing)}
     if not sources and not choice.datasets:
@@ -126,7 +130,8 @@ def _rows(choice: Choice) -> list[tuple[ModelEntry, tuple[int, ...]]]:
     models = [e for name in choice.models for e in by_name.get(name, [ModelEntry(name=name)])] or list(suite.models)
     floors = [ModelEntry(name=name) for name, entry in REGISTRY.items() if entry.is_floor and suite.floors]
     entries = floors + [e for n, e in enumerate(models) if e not in floors and e not in models[:n]]
-    return [(e, (0,) if _find_model(e.name).is_floor else tuple(dict.fromkeys(seeds))) for e in entries]
+    chance = {e.name for e in entries if _find_model(e.name).is_network and not _find_model(e.name).is_floor}
+    return [(e, tuple(dict.fromkeys(seeds)) if e.name in chance else (0,)) for e in entries]
 
 
 def _find_model(name: str) -> Any:
@@ -145,37 +150,48 @@ def _column(
     progress: Progress | None,
 ) -> list[Cell]:
     """The runs on one dataset at one size."""
-    budget = Budget(train_images=choice.profile.train_images, val_images=choice.profile.val_images)
-    limits = {"train": budget.train_images, "val": budget.val_images}
-    data = {split: _prepared(choice, source, split, size, limit, progress) for split, limit in limits.items()}
-    train, val = data["train"], data["val"]
+    limits = {"train": choice.profile.train_images, "val": choice.profile.val_images}
+    train = None
+    if any(_find_model(entry.name).is_network for entry, _ in rows):
+        train = _prepared(choice, source, "train", size, limits["train"], progress)
+    val = _prepared(choice, source, "val", size, limits["val"], progress)
+    if train and val:
+        check_disjoint(train, val)
     cells = []
     for entry, seeds in rows:
+        oracle = not _find_model(entry.name).is_network
         options, weights = _options(entry, choice.profile)
-        for seed in seeds:
+        recipe = recipe_for(_find_model(entry.name), options, choice.profile, choice.suite.task, entry.recipe)
+        for percent, seed in product((100,) if oracle else choice.suite.train_percent, seeds):
             spec = RunSpec(
                 model=entry.name,
                 options=options,
                 task=choice.suite.task,
                 dataset=source.name,
                 size=size,
-                budget=budget,
-                train_hash=train.split_hash if train else None,
+                budget=Budget(
+                    train_images=None if oracle else limits["train"],
+                    val_images=limits["val"],
+                    train_percent=percent,
+                ),
+                train_hash=NO_TRAINING if oracle else train.fraction_hash(percent) if train else None,
                 val_hash=val.split_hash if val else None,
-                train_pixels=train.manifest["pixel_hash"] if train else None,
+                train_pixels=NO_TRAINING if oracle else train.manifest["pixel_hash"] if train else None,
                 val_pixels=val.manifest["pixel_hash"] if val else None,
-                recipe=recipe_for(_find_model(entry.name), options, choice.profile),
-                precision="mixed",
+                recipe=recipe,
+                precision="float32" if oracle else "mixed",
                 profile=choice.profile.name,
                 seed=seed,
+                protocol="native" if oracle else "standard",
             )
             cells.append(
                 Cell(
                     spec=spec,
                     status=store.whole(spec.run_id),
-                    train=train.folder if train else None,
+                    train=train.folder if train and not oracle else None,
                     val=val.folder if val else None,
                     weights=weights,
+                    roots=choice.roots if oracle else None,
                 )
             )
     return cells
@@ -224,10 +240,7 @@ def _with_times(cells: Sequence[Cell], store: Store) -> list[Cell]:
         seconds = record.attempt.get("seconds_total")
         if record.status.state == "done" and seconds is not None:
             times.setdefault(_kind(record.spec), []).append(seconds)
-    return [
-        Cell(c.spec, c.status, c.train, c.val, c.weights, sum(t) / len(t) if (t := times.get(_kind(c.spec))) else None)
-        for c in cells
-    ]
+    return [replace(c, seconds=sum(t) / len(t)) if (t := times.get(_kind(c.spec))) else c for c in cells]
 
 
 def _kind(spec: RunSpec) -> str:

@@ -8,20 +8,16 @@ from typing import cast
 
 import numpy as np
 import torch
-from PIL import Image
 
-from bench.data.prepared import Prepared
-from bench.data.scene import semantic_of
+from bench.data.view import View
 from bench.evaluate.evaluator import EvaluatedPrediction, Evaluator, InstanceTruth
-from models.categories import Categories
+from bench.evaluate.samples import SAMPLES, draw_sample
 from models.interface import Prediction, SegmentationModel
 
 EVALUATION_BATCH = 8  # fixed, since a GPU's sums can depend on it
-SAMPLES = 4  # pictures a run keeps
-VOID_COLOR = (0, 0, 0)
 
 
-def predictions(model: SegmentationModel, data: Prepared) -> Iterator[tuple[int, EvaluatedPrediction]]:
+def predictions(model: SegmentationModel, data: View) -> Iterator[tuple[int, EvaluatedPrediction]]:
     """(image number, its prediction), in order. Leaves the model in eval mode."""
     model.eval()
     device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
@@ -46,38 +42,14 @@ def to_numpy(prediction: Prediction) -> EvaluatedPrediction:
 
 
 def evaluate(
-    model: SegmentationModel, data: Prepared, report: Callable[[int, int], None], samples: Path | None = None
+    model: SegmentationModel, data: View, report: Callable[[int, int], None], samples: Path | None = None
 ) -> Evaluator:
     """Scores a network on a split. With `samples`, the first images are drawn there."""
-    evaluator = Evaluator(data.categories, cast(InstanceTruth, data.instance_truth))
+    evaluator = Evaluator(data.categories, cast(InstanceTruth, data.instance_truth), task=data.task)
     for index, prediction in predictions(model, data):
         evaluator.add(data.ids[index], data.segments[index], data.table(index), data.instances(index), prediction)
         if samples and index < SAMPLES:
-            draw_sample(samples / f"{index}.png", data, index, prediction)
+            maps = (data.segments[index], data.table(index)), (prediction.panoptic, prediction.segments)
+            draw_sample(samples / f"{index}.png", data.categories, data.images[index], *maps)
         report(index + 1, len(data))
     return evaluator
-
-
-def draw_sample(path: Path, data: Prepared, index: int, prediction: EvaluatedPrediction) -> None:
-    """Image | truth | prediction, side by side; a colour a category, a dark line between segments."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    truth = semantic_of(data.segments[index], data.table(index))
-    lookup = {number: segment.category for number, segment in prediction.segments.items()}
-    categories = np.vectorize(lambda number: lookup.get(number, 255), otypes=[np.uint8])(prediction.panoptic)
-    panels = [
-        data.images[index],
-        paint(truth, data.segments[index], data.categories),
-        paint(categories, prediction.panoptic, data.categories),
-    ]
-    Image.fromarray(np.concatenate(panels, axis=1)).save(path)
-
-
-def paint(labels: np.ndarray, segments: np.ndarray, categories: Categories) -> np.ndarray:
-    """(H, W) categories, 255 = void, and segment ids -> (H, W, 3) uint8."""
-    palette = np.array([entry.color for entry in categories.entries] + [VOID_COLOR], dtype=np.uint8)
-    picture = palette[np.where(labels == 255, len(categories), labels)]
-    edge = np.zeros(labels.shape, dtype=bool)
-    edge[:, 1:] |= segments[:, 1:] != segments[:, :-1]
-    edge[1:] |= segments[1:] != segments[:-1]
-    picture[edge] //= 3
-    return picture

@@ -20,16 +20,24 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from bench.data.catalog import DataRoots, Missing
+from bench.data.catalog import find as find_data
 from bench.data.prepared import Prepared, load
+from bench.data.source import Source
+from bench.data.view import View
+from bench.errors import UserError
 from bench.evaluate.evaluator import Evaluator
+from bench.evaluate.native import NativeResult, evaluate_oracle
+from bench.evaluate.oracle import way_of
 from bench.measure.cost import measure
 from bench.predict import evaluate
 from bench.spec import RunSpec
-from bench.store import ClassScores, Metrics, Scores, State, Status, Store, write_json
+from bench.store import ClassScores, Metrics, Network, Scores, State, Status, Store, Vanished, write_json
 from bench.train.loop import DivergedError, Trainer, fit_floor
 from bench.train.seeds import axis_seed
 from models.interface import SegmentationModel
 from models.registry import build
+from models.registry import find as find_model
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "torchvision", "transformers", "timm", "fvcore", "pycocotools", "numpy", "pillow")
@@ -40,16 +48,19 @@ Send = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What a process needs to execute a run. `weights`: files behind digests in the spec, by option."""
+    """What a process needs to execute a run. `weights`: files behind digests in the spec, by option. An oracle has
+    no `train`, and reads the dataset's own files below `roots`.
+    """
 
     spec: RunSpec
     results: Path
-    train: Path
+    train: Path | None
     val: Path
     device: str
     threads: int
     keep_weights: bool
     weights: Mapping[str, str] = field(default_factory=dict)
+    roots: DataRoots | None = None
 
 
 def execute(job: Job, send: Send) -> Status | None:
@@ -73,7 +84,8 @@ def _attempt(job: Job, store: Store, send: Send) -> Status:
     reason = None
     clock = Clock()
     try:
-        _work(job, store.folder(run_id), send, clock)
+        work = _network if find_model(job.spec.model).is_network else _oracle
+        work(job, store.folder(run_id), send, clock)
     except DivergedError as error:
         state, reason = "diverged", str(error)
     except Exception as error:
@@ -86,15 +98,18 @@ def _attempt(job: Job, store: Store, send: Send) -> Status:
     return status
 
 
-def _work(job: Job, folder: Path, send: Send, clock: Clock) -> None:
+def _network(job: Job, folder: Path, send: Send, clock: Clock) -> None:
     spec = job.spec
+    assert job.train is not None
     torch.set_num_threads(job.threads)
     torch.backends.cudnn.allow_tf32 = False  # matrix products have it off already
-    train, val = load(job.train), load(job.val)
+    train = View(load(job.train), spec.task, spec.budget.train_percent)
+    val = View(load(job.val), spec.task)
     report = Reporter(send)
     with clock.time("build", report):
         torch.manual_seed(axis_seed(spec.seed, "initialisation"))
-        model = build(spec.model, train.categories, spec.size, **{**spec.options, **job.weights}).to(job.device)
+        options = {**spec.options, **job.weights}
+        model = build(spec.model, train.categories, spec.size, spec.task, **options).to(job.device)
         model = model.to(memory_format=torch.channels_last)
     with clock.time("count", report):
         network = measure(model, spec.model, spec.size)
@@ -108,10 +123,42 @@ def _work(job: Job, folder: Path, send: Send, clock: Clock) -> None:
     with clock.time("evaluate", report):
         evaluator = evaluate(model, val, report.images, folder / "samples")
     clock.facts["evaluate_images_per_s"] = len(val) / clock.facts["seconds_evaluate"]
-    _write(job, folder, model, evaluator, untrained, len(train))
+    _write(job, folder, evaluator, len(train), untrained)
+    if job.keep_weights:
+        _save(model, folder / "checkpoint" / "weights.safetensors")
 
 
-def _train(job: Job, model: SegmentationModel, data: Prepared, folder: Path, report: Reporter, clock: Clock) -> None:
+def _oracle(job: Job, folder: Path, send: Send, clock: Clock) -> None:
+    """Scores what a resize does to the native truth of the prepared images: nothing is built, counted or trained."""
+    spec, val, report = job.spec, load(job.val), Reporter(send)
+    source = _native(job, val)
+    network = Network.no_network(spec.model, spec.size, len(source.categories))
+    write_json(folder / "network.json", network.model_dump(mode="json"))
+    with clock.time("evaluate", report):
+        way, samples = way_of(spec.model), folder / "samples"
+        result = evaluate_oracle(source, val.split, val.ids, spec.size, way, spec.task, report.images, samples)
+    clock.facts["evaluate_images_per_s"] = len(val) / clock.facts["seconds_evaluate"]
+    _write(job, folder, result.evaluator, train_images=0, vanished=_vanished(result))
+
+
+def _native(job: Job, val: Prepared) -> Source:
+    """The dataset's own files. Raises UserError where they are not those that were prepared."""
+    assert job.roots is not None
+    found = find_data(job.spec.dataset, job.roots)
+    if isinstance(found, Missing):
+        raise UserError(f"{found.name}: {found.what}; {found.how}")
+    source = found.for_task(job.spec.task)
+    if source.fingerprint(val.split) != val.manifest["fingerprint"]:
+        raise UserError(f"the annotations of {found.name} have changed since they were prepared; run the suite again")
+    return source
+
+
+def _vanished(result: NativeResult) -> Vanished:
+    lost = {name: loss._asdict() for name, loss in vars(result.lost).items()}
+    return Vanished.model_validate({"truth_hash": result.truth_hash, **lost})
+
+
+def _train(job: Job, model: SegmentationModel, data: View, folder: Path, report: Reporter, clock: Clock) -> None:
     spec = job.spec
     if model.fits_statistics:
         fit_floor(model, data, spec.recipe)
@@ -119,15 +166,16 @@ def _train(job: Job, model: SegmentationModel, data: Prepared, folder: Path, rep
     trainer = Trainer(model, data, spec.recipe, spec.seed, spec.precision == "mixed")
     trainer.train(folder / "history.jsonl", report.step)
     clock.facts["train_images_per_s"] = trainer.images_per_s
+    clock.facts["seconds_waiting_for_data"] = round(trainer.waited, 3)
 
 
 def _write(
     job: Job,
     folder: Path,
-    model: SegmentationModel,
     evaluator: Evaluator,
-    untrained: Scores | None,
     train_images: int,
+    untrained: Scores | None = None,
+    vanished: Vanished | None = None,
 ) -> None:
     metrics = Metrics(
         protocol=job.spec.protocol,
@@ -135,15 +183,17 @@ def _write(
         final=_scores(evaluator),
         untrained=untrained,
         classes=tuple(ClassScores(**row) for row in evaluator.classes()),
+        vanished=vanished,
     )
     evaluator.write_images(folder / "images.parquet")
-    if job.keep_weights:
-        target = folder / "checkpoint" / "weights.safetensors"
-        target.parent.mkdir(exist_ok=True)
-        state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        save_file(state, target.with_suffix(".tmp"))
-        target.with_suffix(".tmp").replace(target)
     write_json(folder / "metrics.json", metrics.model_dump(mode="json"))
+
+
+def _save(model: SegmentationModel, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, target.with_suffix(".tmp"))
+    target.with_suffix(".tmp").replace(target)
 
 
 def _scores(evaluator: Evaluator) -> Scores:

@@ -7,17 +7,21 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
 from bench.errors import UserError, unknown
+from models.categories import Task
 
-RECIPE_VERSION = 1  # raised whenever the training code changes what a recipe gives
+RECIPE_VERSION = 2  # raised whenever the training code changes what a recipe gives
 PROTOCOL_VERSION = 1  # raised whenever the evaluation code changes a number
+NO_TRAINING = "none"  # stands for the hashes of a training split that no part of the run sees
 PENDING = "pending"  # stands for the hash of a run whose data is not prepared yet
 
 NAME = r"^[a-z0-9][a-z0-9_-]*$"  # it becomes part of a file's name
 
-Task = Literal["panoptic"]
+# standard: at the input's size, the same truth for every network; native: at the picture's own size, for the oracles
+Protocol = Literal["standard", "native"]
+Percent = Literal[10, 25, 50, 75, 100]  # of the training split, Figure 3; the smaller lie within the larger
 
 
 class Frozen(BaseModel):
@@ -43,6 +47,22 @@ def size_text(size: tuple[int, int]) -> str:
 Size = Annotated[tuple[int, int], BeforeValidator(parse_size), PlainSerializer(size_text, return_type=str)]
 
 
+class Augmentation(Frozen):
+    """What is done to an image and its truth in training. The paper (Sec. 4.2) names random scale jittering and
+    horizontal flipping and gives no numbers: these are ours."""
+
+    flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
+    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = Field(
+        (0.75, 1.5), description="range of one uniform factor for height and width"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Augmentation:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale is a range, lowest first; got {self.scale[0]} to {self.scale[1]}")
+        return self
+
+
 class Recipe(Frozen):
     """How a network is trained. Rates are per step, `epochs` counts passes over the training split."""
 
@@ -57,14 +77,15 @@ class Recipe(Frozen):
     warmup_steps: int = Field(0, ge=0)
     clip_norm: float | None = Field(None, gt=0)
     backbone_lr_factor: float = Field(1.0, ge=0)
-    augment: bool = True
+    augmentation: Augmentation | None = Augmentation()
 
 
 class Budget(Frozen):
-    """How many images a run sees: None is the whole split."""
+    """How many images a run sees: None is the whole split. `train_percent` of them are trained on."""
 
     train_images: int | None = Field(None, ge=1)
     val_images: int | None = Field(None, ge=1)
+    train_percent: Percent = 100
 
 
 class RunSpec(Frozen):
@@ -84,7 +105,7 @@ class RunSpec(Frozen):
     precision: Literal["mixed", "float32"]  # mixed: bfloat16 autocast on a GPU, float32 elsewhere
     profile: str
     seed: int = Field(ge=0)
-    protocol: Literal["standard"] = "standard"
+    protocol: Protocol = "standard"
     recipe_version: int = RECIPE_VERSION
     protocol_version: int = PROTOCOL_VERSION
 
@@ -98,9 +119,14 @@ class RunSpec(Frozen):
         return f"{self.model}-{self.dataset}-{size_text(self.size)}-{self.profile}-s{self.seed}"
 
     @property
+    def is_pending(self) -> bool:
+        """Whether the data is not prepared yet."""
+        return None in (self.train_hash, self.val_hash, self.train_pixels, self.val_pixels)
+
+    @property
     def run_id(self) -> str:
         """`<slug>-<10 hex of sha256>`; the hash is 'pending' before the data is prepared."""
-        if None in (self.train_hash, self.val_hash, self.train_pixels, self.val_pixels):
+        if self.is_pending:
             return f"{self.slug}-{PENDING}"
         return f"{self.slug}-{hashlib.sha256(self.canonical().encode()).hexdigest()[:10]}"
 
@@ -135,6 +161,7 @@ class ModelEntry(Frozen):
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
+    recipe: str | None = Field(None, description="a named recipe of bench/train/recipes.py; else the family's own")
 
 
 def _as_entry(value: Any) -> Any:
@@ -146,12 +173,13 @@ class Suite(Frozen):
 
     name: str = Field(pattern=NAME)
     title: str
-    exhibit: str | None = Field(None, pattern=r"^(table[1-9]|figure[1-7])$")
+    exhibit: str | None = Field(None, pattern=r"^(table[1-9]|figure[1-7]|oracle)$")
     task: Task
     sizes: tuple[Size, ...] = Field(min_length=1)
     models: tuple[Annotated[ModelEntry, BeforeValidator(_as_entry)], ...] = Field(min_length=1)
     datasets: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    train_percent: tuple[Percent, ...] = Field((100,), min_length=1)
     floors: bool = True
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import UserError
-from bench.spec import RunSpec, invalid
+from bench.spec import RunSpec, invalid, size_text
 
 SCHEMA_VERSION = 1
 State = Literal["done", "failed", "diverged"]
@@ -62,8 +62,28 @@ class ClassScores(Strict):
     ap: Fraction
 
 
+class Loss(Strict):
+    """How many there were at native size, crowds left out, and how many of them a resize left no pixel."""
+
+    total: int = Field(ge=0)
+    vanished: int = Field(ge=0)
+
+
+class Vanished(Strict):
+    """What an oracle's resize made vanish: thing and stuff segments, and instances. `truth_hash`: the sha256 of the
+    native truth, equal for two sizes of the same images.
+    """
+
+    truth_hash: str
+    things: Loss
+    stuff: Loss
+    instances: Loss
+
+
 class Metrics(Strict):
-    """metrics.json: the trained network, the same network before training (None for a floor), and each class."""
+    """metrics.json: the trained network, the same network before training (None for a floor and an oracle), each class,
+    and for an oracle what vanished.
+    """
 
     schema_version: Literal[1] = 1
     protocol: str
@@ -71,6 +91,7 @@ class Metrics(Strict):
     final: Scores
     untrained: Scores | None
     classes: tuple[ClassScores, ...]
+    vanished: Vanished | None = None
 
 
 class Module(Strict):
@@ -92,9 +113,16 @@ class Network(Strict):
     classes: int
     parameters_total: int = Field(ge=0)
     parameters_trainable: int = Field(ge=0)
-    flops: float | None = Field(description="multiply-adds, each counted once (fvcore); None for a floor")
+    flops: float | None = Field(description="multiply-adds, each counted once (fvcore); None for a floor and an oracle")
     uncounted: dict[str, int] = Field(default_factory=dict, description="operators without a count, how often each")
+    unused: dict[str, int] = Field(default_factory=dict, description="modules that no output uses, parameters of each")
     modules: tuple[Module, ...] = ()
+
+    @classmethod
+    def no_network(cls, name: str, size: tuple[int, int], classes: int) -> Network:
+        """What stands for an oracle: nothing to count, at the size (height, width) that it resizes to."""
+        given = f"1x3x{size_text(size)}"
+        return cls(model=name, input=given, classes=classes, parameters_total=0, parameters_trainable=0, flops=None)
 
 
 class Status(Strict):

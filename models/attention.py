@@ -1,8 +1,9 @@
 """Multi-head attention with a mask over keys (paper Sec. 3.2, Eqs. 1 and 2).
 
 Shapes: B images, h heads, N = H W positions, C channels, d = C / h. The (N, N) score matrix is never formed in
-training or evaluation: the mask, one bias a key, rides along as one more feature of queries and keys through
-`scaled_dot_product_attention`, which works tile by tile and passes a gradient to features, but not to a mask.
+training or evaluation: `scaled_dot_product_attention` works tile by tile. It passes a gradient to features, but not to
+a mask, so a learned mask, one bias a key, rides along as one more feature of queries and keys. Of a mask that drops
+keys altogether only the kept keys are computed.
 """
 
 from __future__ import annotations
@@ -11,24 +12,54 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MASK_EPS = 1e-4  # weight a dropped key keeps, so that it still gets a gradient and can return
+from models.masks import key_mask
+
 WIDTH_MULTIPLE = 8  # fused kernels want the width of a head divisible by this
 FFN_FACTOR = 4  # inner width of the feed-forward part over C; the paper does not say (Vaswani et al. 2017)
 
 
-def key_masked_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias) v, Eq. 1.
+def key_masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """softmax(q k^T / sqrt(d) + M) v, Eq. 1, with the same M for every query and head.
 
-    q: (B, h, N, d), k and v: (B, h, M, d), bias: (B, M), added to the logits of every query, or None. Returns
-    (B, h, N, d).
+    q: (B, h, N, d), k and v: (B, h, M, d), mask: (B, M) or, for all images, (1, M); floats are added to the logits,
+    bools say which keys are kept (the others get minus infinity); None is no mask. Returns (B, h, N, d).
     """
-    if bias is None:
+    if mask is None:
         return F.scaled_dot_product_attention(q, k, v)
+    if mask.dtype == torch.bool:
+        return kept_keys_attention(q, k, v, mask)
+    return _biased_attention(q, k, v, mask)
+
+
+def kept_keys_attention(q: Tensor, k: Tensor, v: Tensor, kept: Tensor, scale: float | None = None) -> Tensor:
+    """Attention over the kept keys alone: exactly Eq. 1 with M = 0 where kept and minus infinity where dropped.
+
+    q: (B, h, N, d), k and v: (B, h, M, d), kept: (B, M) or (1, M) bool, any number of keys an image; scale: 1 / sqrt(d)
+    by default. Returns (B, h, N, d), zeros (and zero gradients) for an image that keeps none. The shorter lists of
+    keys are padded to the longest, so that the work falls with the number of keys kept. While FLOPs are counted it is
+    the dense product of the equation.
+    """
+    kept = kept.expand(len(k), -1)
+    if torch.jit.is_tracing():
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=kept[:, None, None, :], scale=scale)
+    counts = kept.sum(1)
+    fewest, most = torch.stack([counts.min(), counts.max().clamp(min=1)]).tolist()
+    places = kept.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, None, :most, None]
+    k, v = torch.take_along_dim(k, places, 2), torch.take_along_dim(v, places, 2)
+    if fewest == most:
+        return F.scaled_dot_product_attention(q, k, v, scale=scale)
+    filled = torch.arange(most, device=k.device) < counts.clamp(min=1)[:, None]  # one place always, for the softmax
+    attended = F.scaled_dot_product_attention(q, k, v, attn_mask=filled[:, None, None, :], scale=scale)
+    return attended * (counts > 0)[:, None, None, None]
+
+
+def _biased_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Eq. 1 with a bias (B, M) or (1, M) that may need a gradient."""
     if torch.jit.is_tracing():  # counting FLOPs: the plain call, so that padding is not counted
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None, None, :])
-    width = q.shape[-1]
+    batch, heads, keys, width = k.shape
     padding = -(width + 1) % WIDTH_MULTIPLE
-    extra = bias[:, None, :, None].expand(-1, k.shape[1], -1, 1).to(k.dtype)
+    extra = bias[:, None, :, None].expand(batch, heads, keys, 1).to(k.dtype)
     wide_q = F.pad(torch.cat([q * width**-0.5, torch.ones_like(q[..., :1])], dim=-1), (0, padding))
     wide_k = F.pad(torch.cat([k, extra], dim=-1), (0, padding))
     wide_v = F.pad(v, (0, padding + 1))
@@ -48,10 +79,10 @@ class MultiHeadAttention(nn.Module):
         self.value = nn.Linear(channels, channels)
         self.output = nn.Linear(channels, channels)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
-        """query: (B, N, C), key and value: (B, M, C), bias: (B, M) or None -> (B, N, C)."""
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """query: (B, N, C), key and value: (B, M, C), mask as in key_masked_attention -> (B, N, C)."""
         attended = key_masked_attention(
-            self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value)), bias
+            self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value)), mask
         )
         merged: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return merged
@@ -61,34 +92,17 @@ class MultiHeadAttention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-class KeyMask(nn.Module):
-    """A binary mask over keys, predicted from the features and binarised straight-through (AUDIT A26: the paper
-    calls M 'learnable', 'binary' and 'dynamically computed' and gives no relaxation; this reading satisfies all)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.saliency = nn.Linear(channels, 1)
-        nn.init.constant_(self.saliency.bias, 1.0)  # starts with most keys kept
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens: (B, N, C) -> bias (B, N): log(1 + eps) where kept, log(eps) where dropped."""
-        soft = self.saliency(tokens).squeeze(-1).sigmoid()
-        hard = (soft > 0.5).to(soft.dtype)
-        kept = hard + soft - soft.detach()  # forward: hard; backward: the gradient of soft
-        return (kept + MASK_EPS).log()
-
-
 class MaskAttention(nn.Module):
     """The mask attention module: masked self-attention with residual, then Eq. 2. (B, C, H, W) -> (B, C, H, W).
 
     A layer norm over channels comes before the attention and before the feed-forward part; the equations have none,
-    and without one the sums grow from module to module.
+    and without one the sums grow from module to module. `positions` is H W, to which some masks are tied.
     """
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int, mask: str, positions: int) -> None:
         super().__init__()
         self.norm_attention = nn.LayerNorm(channels)
-        self.mask = KeyMask(channels)
+        self.mask = key_mask(mask, channels, positions)
         self.attention = MultiHeadAttention(channels, heads)
         self.norm_ffn = nn.LayerNorm(channels)
         self.ffn = nn.Sequential(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
+Task = Literal["semantic", "instance", "panoptic"]  # paper Sec. 4.2: three branches, trained separately
+TASKS: tuple[Task, ...] = get_args(Task)
 VOID = 255  # semantic label of a pixel without a label; its segment id is 0
 
 

@@ -11,7 +11,7 @@ from transformers.loss.loss_for_object_detection import ForSegmentationLoss
 
 from models.backbones import prepare_backbone, timm_options
 from models.blocks import ImageNetNormalization
-from models.categories import Categories
+from models.categories import Categories, Task
 from models.interface import Batch, Outputs, Prediction, SegmentationModel, input_size
 from models.postprocess import detr_panoptic, predict_from_queries
 from models.query_targets import boxes_from_masks, query_targets
@@ -30,6 +30,7 @@ class Detr(SegmentationModel):
         self,
         categories: Categories,
         size: tuple[int, int],
+        task: Task,
         *,
         backbone: str,
         backbone_weights: str = "none",
@@ -38,7 +39,7 @@ class Detr(SegmentationModel):
         """config: fields of `transformers.DetrConfig`. Raises WeightsError, ValueError for a size it cannot take."""
         super().__init__()
         input_size(size, MASK_STRIDE, "DETR")
-        self.categories = categories
+        self.categories, self.task = categories, task
         backbone_config = TimmBackboneConfig(**timm_options(backbone))
         self.config = DetrConfig(
             backbone_config=backbone_config, num_labels=len(categories), auxiliary_loss=True, **config
@@ -93,7 +94,7 @@ class Detr(SegmentationModel):
             boxes = outputs["boxes"].float().transpose(0, 1)
             masks = outputs["mask_logits"].float()
             _, terms, _ = ForSegmentationLoss(
-                classes[-1], _targets(batch), masks.device, boxes[-1], masks, self.config, classes, boxes
+                classes[-1], _targets(batch, self.task), masks.device, boxes[-1], masks, self.config, classes, boxes
             )
         weights = {
             "loss_ce": 1,
@@ -111,22 +112,20 @@ class Detr(SegmentationModel):
         masks = outputs["mask_logits"]
         size = (masks.shape[-2] * MASK_STRIDE, masks.shape[-1] * MASK_STRIDE)
         classes = outputs["class_logits"][:, -1]
-        return predict_from_queries(classes, masks, size, self.categories.is_thing, detr_panoptic)
+        return predict_from_queries(classes, masks, size, self.categories.is_thing, self.task, detr_panoptic)
 
 
-def detr_r50(categories: Categories, size: tuple[int, int], *, backbone_weights: str = "none", **options: Any) -> Detr:
+def detr_r50(categories: Categories, size: tuple[int, int], task: Task, **options: Any) -> Detr:
     """DETR with ResNet-50: 100 queries of width 256, 6 encoder and 6 decoder layers (the paper's DETR-R50)."""
-    return Detr(categories, size, backbone="resnet50", backbone_weights=backbone_weights, **options)
+    return Detr(categories, size, task, backbone="resnet50", **options)
 
 
-def detr_r101(categories: Categories, size: tuple[int, int], *, backbone_weights: str = "none", **options: Any) -> Detr:
+def detr_r101(categories: Categories, size: tuple[int, int], task: Task, **options: Any) -> Detr:
     """DETR with ResNet-101, otherwise as `detr_r50`."""
-    return Detr(categories, size, backbone="resnet101", backbone_weights=backbone_weights, **options)
+    return Detr(categories, size, task, backbone="resnet101", **options)
 
 
-def detr_small(
-    categories: Categories, size: tuple[int, int], *, backbone_weights: str = "none", **options: Any
-) -> Detr:
+def detr_small(categories: Categories, size: tuple[int, int], task: Task, **options: Any) -> Detr:
     """DETR with ResNet-18, width 64, 20 queries and 2 + 2 layers: the same code in a size for tests."""
     small: dict[str, Any] = {
         "d_model": 64,
@@ -137,7 +136,7 @@ def detr_small(
         "decoder_ffn_dim": 128,
         "dropout": 0.0,
     }
-    return Detr(categories, size, backbone="resnet18", backbone_weights=backbone_weights, **{**small, **options})
+    return Detr(categories, size, task, backbone="resnet18", **{**small, **options})
 
 
 def _init_transformer(network: DetrForSegmentation) -> None:
@@ -153,8 +152,8 @@ def _init_transformer(network: DetrForSegmentation) -> None:
     nn.init.normal_(base.query_position_embeddings.weight)
 
 
-def _targets(batch: Batch) -> list[dict[str, Tensor]]:
+def _targets(batch: Batch, task: Task) -> list[dict[str, Tensor]]:
     return [
         {"class_labels": labels, "masks": masks, "boxes": boxes_from_masks(masks)}
-        for labels, masks in query_targets(batch)
+        for labels, masks in query_targets(batch, task)
     ]

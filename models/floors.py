@@ -7,23 +7,29 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from models.categories import VOID, Categories
-from models.interface import Batch, Outputs, PredictedSegment, Prediction, SegmentationModel
+from models.categories import VOID, Categories, Task
+from models.interface import Batch, Outputs, Prediction, SegmentationModel
 
 
 class Floor(SegmentationModel):
     """The commonest class everywhere ('majority') or at each place ('position').
 
-    Ties go to the first class. A thing class of the map is one instance, scored by how common it is there.
+    Ties go to the first class. A thing class of the map is one instance, scored by how common it is there
+    (none in the semantic task).
     """
 
     fits_statistics = True
     counts: Tensor
+    countable: Tensor
 
-    def __init__(self, categories: Categories, size: tuple[int, int], kind: Literal["majority", "position"]) -> None:
+    def __init__(
+        self, categories: Categories, size: tuple[int, int], task: Task, kind: Literal["majority", "position"]
+    ) -> None:
         super().__init__()
-        self.categories, self.kind = categories, kind
+        self.categories, self.task, self.kind = categories, task, kind
         self.register_buffer("counts", torch.zeros(len(categories), *size, dtype=torch.int64))
+        countable = torch.tensor(categories.is_thing) & (task != "semantic")
+        self.register_buffer("countable", countable, persistent=False)
 
     def fit(self, batch: Batch) -> None:
         """Adds the labels of a batch to the counts."""
@@ -44,33 +50,13 @@ class Floor(SegmentationModel):
         return {}
 
     def decode(self, outputs: Outputs) -> list[Prediction]:
-        return [self._read_out(frequency) for frequency in outputs["frequency"]]
-
-    def _read_out(self, frequency: Tensor) -> Prediction:
-        common, semantic = frequency.max(0)
-        panoptic = torch.zeros_like(semantic)
-        segments: dict[int, PredictedSegment] = {}
-        things = []
-        for number, category in enumerate(semantic.unique().tolist(), start=1):
-            region = semantic == category
-            panoptic[region] = number
-            segments[number] = PredictedSegment(category, float(common[region].mean()))
-            if self.categories.is_thing[category]:
-                things.append(number)
-        masks = [panoptic == number for number in things]
-        return Prediction(
-            semantic=semantic,
-            panoptic=panoptic,
-            segments=segments,
-            masks=torch.stack(masks) if masks else semantic.new_zeros((0, *semantic.shape), dtype=torch.bool),
-            categories=torch.tensor([segments[n].category for n in things], dtype=torch.int64, device=semantic.device),
-            scores=torch.tensor([segments[n].score for n in things], dtype=torch.float32, device=semantic.device),
-        )
+        maxima = [frequency.max(0) for frequency in outputs["frequency"]]
+        return [Prediction.of_classes(semantic, common, self.countable) for common, semantic in maxima]
 
 
-def majority(categories: Categories, size: tuple[int, int]) -> Floor:
-    return Floor(categories, size, "majority")
+def majority(categories: Categories, size: tuple[int, int], task: Task) -> Floor:
+    return Floor(categories, size, task, "majority")
 
 
-def position_prior(categories: Categories, size: tuple[int, int]) -> Floor:
-    return Floor(categories, size, "position")
+def position_prior(categories: Categories, size: tuple[int, int], task: Task) -> Floor:
+    return Floor(categories, size, task, "position")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.categories import VOID, Categories, PredictedSegment, Segment
+from models.categories import VOID, Categories, PredictedSegment, Segment, Task
 
 __all__ = [
     "VOID",
@@ -62,11 +62,41 @@ class Prediction:
     categories: Tensor
     scores: Tensor
 
+    @classmethod
+    def of_map(cls, semantic: Tensor, panoptic: Tensor, confidence: Tensor, countable: Tensor) -> Prediction:
+        """From a panoptic map whose segments, numbered without a gap, lie in one class each.
+
+        confidence: (H, W) probability of each pixel's class, whose mean scores a segment; countable: (K,) bool.
+        The instances are the segments of countable classes.
+        """
+        labels = panoptic.flatten()
+        areas = torch.bincount(labels)
+        totals = confidence.new_zeros(len(areas)).index_add(0, labels, confidence.flatten())
+        scores = (totals / areas.clamp(min=1)).float()
+        classes = torch.zeros_like(areas).scatter(0, labels, semantic.flatten())
+        segments = list(zip(classes.tolist(), scores.tolist(), strict=True))
+        instances = countable[classes[1:]].nonzero().flatten() + 1
+        return cls(
+            semantic=semantic,
+            panoptic=panoptic,
+            segments={number: PredictedSegment(*segment) for number, segment in enumerate(segments) if number},
+            masks=panoptic == instances[:, None, None],
+            categories=classes[instances],
+            scores=scores[instances],
+        )
+
+    @classmethod
+    def of_classes(cls, semantic: Tensor, confidence: Tensor, countable: Tensor) -> Prediction:
+        """One segment a class present, which is an instance where the class is countable."""
+        panoptic = semantic.unique(return_inverse=True)[1] + 1
+        return cls.of_map(semantic, panoptic, confidence, countable)
+
 
 class SegmentationModel(nn.Module, ABC):
     """A network that can be trained and read out. Normalisation of the images is the model's own."""
 
     categories: Categories
+    task: Task
     fits_statistics = False  # True: nothing to optimise; `fit` reads the training truth once (the floors)
 
     @abstractmethod

@@ -10,7 +10,7 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation,
 
 from models.backbones import prepare_backbone, timm_options
 from models.blocks import ImageNetNormalization
-from models.categories import Categories
+from models.categories import Categories, Task
 from models.interface import Batch, Outputs, Prediction, SegmentationModel, input_size
 from models.postprocess import mask2former_panoptic, predict_from_queries
 from models.query_targets import query_targets
@@ -35,6 +35,7 @@ class Mask2Former(SegmentationModel):
         self,
         categories: Categories,
         size: tuple[int, int],
+        task: Task,
         *,
         backbone: str,
         backbone_weights: str = "none",
@@ -43,7 +44,7 @@ class Mask2Former(SegmentationModel):
         """config: fields of `transformers.Mask2FormerConfig`. Raises WeightsError, ValueError for a bad size."""
         super().__init__()
         input_size(size, MASK_STRIDE, "Mask2Former")
-        self.categories = categories
+        self.categories, self.task = categories, task
         self.config = _Config(
             backbone_config=TimmBackboneConfig(**timm_options(backbone)),
             num_labels=len(categories),
@@ -73,7 +74,7 @@ class Mask2Former(SegmentationModel):
 
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy, mask cross-entropy and dice of the last layer; `auxiliary` sums those of the layers before."""
-        targets = query_targets(batch)
+        targets = query_targets(batch, self.task)
         with torch.autocast(batch.images.device.type, enabled=False):  # the matcher's scipy knows no bfloat16
             classes = outputs["class_logits"].float().unbind(dim=1)
             masks = outputs["mask_logits"].float().unbind(dim=1)
@@ -93,26 +94,20 @@ class Mask2Former(SegmentationModel):
         masks = outputs["mask_logits"][:, -1]
         size = (masks.shape[-2] * MASK_STRIDE, masks.shape[-1] * MASK_STRIDE)
         classes = outputs["class_logits"][:, -1]
-        return predict_from_queries(classes, masks, size, self.categories.is_thing, mask2former_panoptic)
+        return predict_from_queries(classes, masks, size, self.categories.is_thing, self.task, mask2former_panoptic)
 
 
-def mask2former_r50(
-    categories: Categories, size: tuple[int, int], *, backbone_weights: str = "none", **options: Any
-) -> Mask2Former:
+def mask2former_r50(categories: Categories, size: tuple[int, int], task: Task, **options: Any) -> Mask2Former:
     """Mask2Former with ResNet-50: 100 queries of width 256, 6 pixel decoder and 9 decoder layers (the paper's R50)."""
-    return Mask2Former(categories, size, backbone="resnet50", backbone_weights=backbone_weights, **options)
+    return Mask2Former(categories, size, task, backbone="resnet50", **options)
 
 
-def mask2former_r101(
-    categories: Categories, size: tuple[int, int], *, backbone_weights: str = "none", **options: Any
-) -> Mask2Former:
+def mask2former_r101(categories: Categories, size: tuple[int, int], task: Task, **options: Any) -> Mask2Former:
     """Mask2Former with ResNet-101, otherwise as `mask2former_r50`."""
-    return Mask2Former(categories, size, backbone="resnet101", backbone_weights=backbone_weights, **options)
+    return Mask2Former(categories, size, task, backbone="resnet101", **options)
 
 
-def mask2former_small(
-    categories: Categories, size: tuple[int, int], *, backbone_weights: str = "none", **options: Any
-) -> Mask2Former:
+def mask2former_small(categories: Categories, size: tuple[int, int], task: Task, **options: Any) -> Mask2Former:
     """Mask2Former with ResNet-18, width 64, 20 queries and 1 + 3 layers: the same code in a size for tests."""
     small: dict[str, Any] = {
         "feature_size": 64,
@@ -124,7 +119,7 @@ def mask2former_small(
         "encoder_feedforward_dim": 128,
         "dim_feedforward": 128,
     }
-    return Mask2Former(categories, size, backbone="resnet18", backbone_weights=backbone_weights, **{**small, **options})
+    return Mask2Former(categories, size, task, backbone="resnet18", **{**small, **options})
 
 
 def _register_lists(network: Mask2FormerForUniversalSegmentation) -> None:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.categories import Task
 from models.interface import PredictedSegment, Prediction
 
 # facebookresearch/detr:models/segmentation.py, PostProcessPanoptic: threshold of the released panoptic models, and
@@ -30,34 +31,68 @@ PanopticRule = Callable[[Tensor, Tensor, Sequence[bool]], Panoptic]
 
 
 def predict_from_queries(
-    class_logits: Tensor, mask_logits: Tensor, size: tuple[int, int], is_thing: Sequence[bool], panoptic: PanopticRule
+    class_logits: Tensor,
+    mask_logits: Tensor,
+    size: tuple[int, int],
+    is_thing: Sequence[bool],
+    task: Task,
+    panoptic: PanopticRule,
 ) -> list[Prediction]:
     """class_logits: (B, Q, K + 1), no-object last; mask_logits: (B, Q, h, w), upsampled to `size` before any decision.
 
     Image by image: at full size the masks of one image are already Q x H x W numbers.
     """
+    pairs = zip(class_logits, mask_logits, strict=True)
     return [
-        _predict_image(classes.float().softmax(-1)[:, :-1], masks.float(), size, is_thing, panoptic)
-        for classes, masks in zip(class_logits, mask_logits, strict=True)
+        _predict_image(classes.float().softmax(-1)[:, :-1], _upsample(masks, size), is_thing, task, panoptic)
+        for classes, masks in pairs
     ]
 
 
+def _upsample(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """(Q, h, w) logits -> (Q, H, W) probabilities."""
+    return F.interpolate(mask_logits.float()[None], size=size, mode="bilinear", align_corners=False)[0].sigmoid()
+
+
 def _predict_image(
-    class_probs: Tensor, mask_logits: Tensor, size: tuple[int, int], is_thing: Sequence[bool], panoptic: PanopticRule
+    class_probs: Tensor, mask_probs: Tensor, is_thing: Sequence[bool], task: Task, panoptic: PanopticRule
 ) -> Prediction:
-    masks = F.interpolate(mask_logits[None], size=size, mode="bilinear", align_corners=False)[0].sigmoid()
-    segment_map, table = panoptic(class_probs, masks, is_thing)
+    if task == "semantic":
+        return _classes_alone(class_probs, mask_probs)
+    if task == "instance":
+        class_probs, mask_probs = _with_background(class_probs, mask_probs, is_thing)
     return Prediction(
-        semantic_from_queries(class_probs, masks),
-        segment_map,
-        table,
-        *instances_from_queries(class_probs, masks, is_thing),
+        votes_from_queries(class_probs, mask_probs).argmax(dim=0),
+        *panoptic(class_probs, mask_probs, is_thing),
+        *instances_from_queries(class_probs, mask_probs, is_thing),
     )
 
 
-def semantic_from_queries(class_probs: Tensor, mask_probs: Tensor) -> Tensor:
-    """class_probs: (Q, K); mask_probs: (Q, H, W) -> (H, W) int64: the category with the most mask-weighted votes."""
-    return torch.einsum("qk,qhw->khw", class_probs, mask_probs).argmax(dim=0)
+def _classes_alone(class_probs: Tensor, mask_probs: Tensor) -> Prediction:
+    """One segment a category, scored by the mean share of the votes that it has."""
+    votes = votes_from_queries(class_probs, mask_probs)
+    best, semantic = votes.max(dim=0)
+    share = best / votes.sum(dim=0).clamp(min=torch.finfo(votes.dtype).tiny)
+    nothing = torch.zeros(len(votes), dtype=torch.bool, device=votes.device)
+    return Prediction.of_classes(semantic, share, countable=nothing)
+
+
+def _with_background(class_probs: Tensor, mask_probs: Tensor, is_thing: Sequence[bool]) -> tuple[Tensor, Tensor]:
+    """The queries of the instance task, none of which was trained to find the background, and one more that claims
+    what they leave over for the first category that is no thing."""
+    things = torch.tensor(is_thing, device=class_probs.device)
+    class_probs = class_probs * things
+    if all(is_thing):
+        return class_probs, mask_probs
+    claimed = (class_probs.sum(dim=1)[:, None, None] * mask_probs).amax(dim=0)
+    background = torch.zeros_like(class_probs[:1])
+    background[0, is_thing.index(False)] = 1
+    return torch.cat([class_probs, background]), torch.cat([mask_probs, 1 - claimed[None]])
+
+
+def votes_from_queries(class_probs: Tensor, mask_probs: Tensor) -> Tensor:
+    """class_probs: (Q, K); mask_probs: (Q, H, W) -> (K, H, W): the mask-weighted votes for each category."""
+    return torch.einsum("qk,qhw->khw", class_probs, mask_probs)
 
 
 def detr_panoptic(class_probs: Tensor, mask_probs: Tensor, is_thing: Sequence[bool]) -> Panoptic:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.categories import Segment
+from models.categories import VOID, Segment, Task
 from models.interface import Batch
 
 MAX_SEGMENT_ID = 65535  # prepared segments are 16 bits wide
@@ -20,9 +20,16 @@ class QueryTargets(NamedTuple):
     masks: Tensor
 
 
-def query_targets(batch: Batch) -> list[QueryTargets]:
-    """One target for each thing segment and one for each stuff category of an image; crowds and void give none."""
-    return [_image_targets(segments, table) for segments, table in zip(batch.segments, batch.tables, strict=True)]
+def query_targets(batch: Batch, task: Task) -> list[QueryTargets]:
+    """What the queries of each image are to find.
+
+    semantic: one target for each category present. instance: one for each thing segment. panoptic: one for each thing
+    segment and one for each stuff category. Void gives none; crowds are part of a category, but no target of their own.
+    """
+    if task == "semantic":
+        return [_category_targets(semantic) for semantic in batch.semantic]
+    pairs = zip(batch.segments, batch.tables, strict=True)
+    return [_segment_targets(segments, table, with_stuff=task == "panoptic") for segments, table in pairs]
 
 
 def boxes_from_masks(masks: Tensor) -> Tensor:
@@ -45,9 +52,15 @@ def _extent(filled: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(filled, positions, size).amin(dim=1), torch.where(filled, positions + 1, 0).amax(dim=1)
 
 
-def _image_targets(segments: Tensor, table: dict[int, Segment]) -> QueryTargets:
+def _category_targets(semantic: Tensor) -> QueryTargets:
+    """semantic: (H, W) int64, 255 = void."""
+    labels = semantic[semantic != VOID].unique()
+    return QueryTargets(labels, (semantic == labels[:, None, None]).float())
+
+
+def _segment_targets(segments: Tensor, table: dict[int, Segment], with_stuff: bool) -> QueryTargets:
     """segments: (H, W) int64 -> targets, those without a pixel dropped."""
-    slots = _slots(table)
+    slots = _slots(table, with_stuff)
     count = len(slots)
     slot_of_segment = torch.full((MAX_SEGMENT_ID + 1,), count)  # slot `count`: no target
     for slot, (_, ids) in enumerate(slots):
@@ -59,12 +72,12 @@ def _image_targets(segments: Tensor, table: dict[int, Segment]) -> QueryTargets:
     return QueryTargets(labels[present], masks[present].float())
 
 
-def _slots(table: dict[int, Segment]) -> list[tuple[int, list[int]]]:
+def _slots(table: dict[int, Segment], with_stuff: bool) -> list[tuple[int, list[int]]]:
     """(category, segment ids) of each target."""
     kept = [(number, segment) for number, segment in table.items() if not segment.is_crowd]
     slots = [(segment.category, [number]) for number, segment in kept if segment.is_thing]
     stuff: dict[int, list[int]] = {}
     for number, segment in kept:
-        if not segment.is_thing:
+        if with_stuff and not segment.is_thing:
             stuff.setdefault(segment.category, []).append(number)
     return slots + list(stuff.items())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import DoubleConv, Up
-from models.categories import Categories
+from models.categories import Categories, Task
 from models.pixel_model import PixelModel
 
 
@@ -33,5 +35,5 @@ class UNet(nn.Module):
         return x
 
 
-def unet(categories: Categories, size: tuple[int, int], *, width: int) -> PixelModel:
-    return PixelModel(UNet(width), categories, size, "unet")
+def unet(categories: Categories, size: tuple[int, int], task: Task, *, width: int, **shared: Any) -> PixelModel:
+    return PixelModel(UNet(width), categories, size, "unet", task, **shared)

@@ -6,11 +6,24 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from bench.spec import Budget, Profile, Recipe, RunSpec, Suite, invalid, parse_size, size_text
+from bench.spec import (
+    PROTOCOL_VERSION,
+    RECIPE_VERSION,
+    Augmentation,
+    Budget,
+    Profile,
+    Recipe,
+    RunSpec,
+    Suite,
+    invalid,
+    parse_size,
+    size_text,
+)
+
+RECIPE = Recipe(name="r", source="test", lr=1e-3, weight_decay=0, batch_size=2, epochs=1).model_dump()
 
 
 def spec(**changes: object) -> RunSpec:
-    recipe = Recipe(name="r", source="test", lr=1e-3, weight_decay=0, batch_size=2, epochs=1)
     values: dict[str, object] = {
         "model": "unet",
         "options": {"width": 64},
@@ -22,7 +35,7 @@ def spec(**changes: object) -> RunSpec:
         "val_hash": "b",
         "train_pixels": "c",
         "val_pixels": "d",
-        "recipe": recipe,
+        "recipe": RECIPE,
         "precision": "mixed",
         "profile": "smoke",
         "seed": 0,
@@ -60,10 +73,14 @@ def test_run_id_is_slug_and_ten_hex_of_the_canonical_json() -> None:
         {"val_pixels": "e"},
         {"options": {"width": 32}},
         {"size": "64x48"},
-        {"recipe_version": 2},
-        {"protocol_version": 2},
+        {"recipe_version": RECIPE_VERSION + 1},
+        {"protocol_version": PROTOCOL_VERSION + 1},
+        {"task": "semantic"},
+        {"recipe": {**RECIPE, "augmentation": None}},
+        {"recipe": {**RECIPE, "augmentation": {"flip": 0.0}}},
         {"precision": "float32"},
         {"budget": {"train_images": 5}},
+        {"budget": {"train_percent": 25}},
     ],
 )
 def test_everything_that_decides_the_numbers_changes_the_id(change: dict[str, object]) -> None:
@@ -100,3 +117,10 @@ def test_unknown_key_of_a_suite_names_the_nearest() -> None:
     with pytest.raises(ValidationError) as caught:
         Suite.model_validate({**content, "models": ["unet"]})
     assert str(invalid(caught.value, "t.yaml", Suite)) == "unknown key 'model' in t.yaml; did you mean 'models'?"
+
+
+def test_an_augmentation_has_an_ordered_range_and_a_probability() -> None:
+    with pytest.raises(ValidationError, match="lowest first"):
+        Augmentation(scale=(1.5, 0.75))
+    with pytest.raises(ValidationError):
+        Augmentation(flip=1.5)

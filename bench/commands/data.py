@@ -1,18 +1,32 @@
-"""data list, prepare, verify."""
+"""data list, download, prepare, verify."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import product
+from pathlib import Path
 
-from bench.commands.options import data_roots, name_list, prepared_root, terminal
+from rich.console import Console
+
+from bench.commands.options import data_roots, name_list, prepared_root, print_json, terminal
+from bench.commands.progress import advancing
 from bench.commands.suites import preparation
-from bench.data.catalog import DATASETS, Missing, find
+from bench.data.catalog import DATASETS, DataRoots, Missing, find
+from bench.data.download import CITYSCAPES
+from bench.data.download import download as fetch_dataset
 from bench.data.prepared import prepare as prepare_split
-from bench.data.source import Source, verify_source
+from bench.data.problem import Problem
+from bench.data.source import NoTruthError, Source, forms
 from bench.data.verify import verify as verify_prepared
-from bench.errors import FAILED, OK, UserError
+from bench.data.verify_source import verify_source
+from bench.display import amount
+from bench.errors import FAILED, MISTAKE, OK, UserError
 from bench.spec import parse_size, size_text
+from models.categories import TASKS
 
 
 def list(options: argparse.Namespace) -> int:
@@ -24,7 +38,33 @@ def list(options: argparse.Namespace) -> int:
             continue
         splits = ", ".join(f"{split} {len(entry.ids(split))} images" for split in entry.splits)
         things = sum(entry.categories.is_thing)
-        console.print(f"{name}: {splits}; {things} things, {len(entry.categories) - things} stuff")
+        console.print(f"{name}: {splits}; {things} things, {len(entry.categories) - things} stuff; {entry.form}")
+        for task in TASKS:
+            try:
+                entry.for_task(task)
+            except NoTruthError as error:
+                console.print(f"  {error.what}; {error.how}")
+    return OK
+
+
+def download(options: argparse.Namespace) -> int:
+    given = options.data_root or os.environ.get("BENCH_DATA_ROOT")
+    if not given:
+        raise UserError("where to? name a folder with --data-root or BENCH_DATA_ROOT")
+    root, console = Path(given), terminal()
+    if options.name == "cityscapes":
+        if not isinstance(find("cityscapes", DataRoots(root=root)), Missing):
+            console.print(f"cityscapes: already in {root}")
+            return OK
+        console.print(CITYSCAPES.format(root=root, folder=root / "cityscapes"))
+        return MISTAKE
+    if options.mirror and not options.mirror.startswith(("http://", "https://")):
+        raise UserError(f"--mirror: expected a URL that begins with http:// or https://, got {options.mirror!r}")
+    with advancing(console, amount) as advance:
+        folder = fetch_dataset(
+            options.name, root, mirror=options.mirror, keep=options.keep_archives, progress=advance, say=console.print
+        )
+    console.print(f"{options.name}: whole in {folder}; next: `bench data verify {options.name} --data-root {root}`")
     return OK
 
 
@@ -35,23 +75,54 @@ def prepare(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise UserError(f"--sizes: {error}") from None
     for size in sizes:
-        for split in source.splits:
+        for one, split in product(forms(source), source.splits):
             progress = partial(preparation(console), f"preparing {source.name} {split} at {size_text(size)}")
-            made = prepare_split(source, split, size, None, prepared_root(options), progress)
+            made = prepare_split(one, split, size, None, prepared_root(options), progress)
             lost, total = made.manifest["segments_vanished"], made.manifest["segments_total"]
             console.print(f"{made.folder}: {len(made)} images, {lost} of {total} segments vanished")
     return OK
 
 
 def verify(options: argparse.Namespace) -> int:
-    source, console = _source(options), terminal()
-    problems = [problem for split in source.splits for problem in verify_source(source, split)]
-    folders = sorted(path.parent for path in (prepared_root(options) / source.name).glob("*/manifest.json"))
-    problems += [problem for folder in folders for problem in verify_prepared(folder)]
-    for problem in problems:
-        console.print(problem)
-    console.print(f"{source.name}: {len(problems)} problems; {len(folders)} prepared forms read")
+    entry, console = find(options.name, data_roots(options)), terminal()
+    folders = sorted(path.parent for path in (prepared_root(options) / options.name).glob("[!.]*/manifest.json"))
+    if isinstance(entry, Missing) and not folders:
+        raise UserError(f"{entry.name}: {entry.what}; {entry.how}")
+    problems = []
+    with advancing(Console(stderr=True) if options.json else console) as advance:
+        for problem in _problems(entry, folders, partial(advance, f"reading {options.name}")):
+            problems.append(problem)
+            if not options.json:
+                console.print(str(problem))
+    kinds = Counter(problem.kind for problem in problems)
+    if options.json:
+        found = [problem.to_json() for problem in problems]
+        missing = entry.what if isinstance(entry, Missing) else None
+        told = {
+            "dataset": options.name,
+            "missing": missing,
+            "prepared": len(folders),
+            "kinds": kinds,
+            "problems": found,
+        }
+        print_json(told)
+    else:
+        if isinstance(entry, Missing):
+            console.print(f"{entry.name}: {entry.what}; only its prepared forms were read")
+        by_kind = ": " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) if kinds else ""
+        console.print(f"{options.name}: {len(problems)} problems{by_kind}; {len(folders)} prepared forms read")
     return FAILED if problems else OK
+
+
+def _problems(
+    entry: Source | Missing, folders: Sequence[Path], progress: Callable[[int, int], None]
+) -> Iterator[Problem]:
+    """Of the dataset's own files, where it is here, then of its prepared forms."""
+    if not isinstance(entry, Missing):
+        yield from verify_source(entry, progress=progress)
+    for folder in folders:
+        for reason in verify_prepared(folder):
+            yield Problem(folder, "prepared", reason)
 
 
 def _source(options: argparse.Namespace) -> Source:

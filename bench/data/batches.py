@@ -18,12 +18,11 @@ from torch.utils.data import DataLoader, Dataset
 from bench.data.prepared import Prepared
 from bench.data.resize import resize_image, resize_labels
 from bench.data.scene import semantic_of
+from bench.data.view import View
+from bench.spec import Augmentation
 from models.categories import Segment
 from models.interface import Batch
 
-# The paper (section 4.2) names random scale jittering and horizontal flipping and gives no numbers: these are ours.
-SCALE = (0.75, 1.5)  # uniform; one factor for height and width
-FLIP = 0.5  # probability
 PAD = 128  # grey around a shrunk image; its labels are void
 
 
@@ -38,8 +37,10 @@ class Sample(NamedTuple):
 class SceneDataset(Dataset[Sample]):
     """The images of a prepared split as they appear in one epoch."""
 
-    def __init__(self, prepared: Prepared, *, seed: int = 0, epoch: int = 0, augment: bool = False) -> None:
-        self.prepared, self.seed, self.epoch, self.augment = prepared, seed, epoch, augment
+    def __init__(
+        self, prepared: Prepared | View, *, seed: int = 0, epoch: int = 0, augmentation: Augmentation | None = None
+    ) -> None:
+        self.prepared, self.seed, self.epoch, self.augmentation = prepared, seed, epoch, augmentation
 
     def __len__(self) -> int:
         return len(self.prepared)
@@ -47,24 +48,26 @@ class SceneDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         prepared = self.prepared
         sample = Sample(np.array(prepared.images[index]), np.array(prepared.segments[index]), prepared.table(index))
-        return augmented(sample, _uniforms(self.seed, "augment", self.epoch, index)) if self.augment else sample
+        if self.augmentation is None:
+            return sample
+        return augmented(sample, self.augmentation, _uniforms(self.seed, "augment", self.epoch, index))
 
 
-def augmented(sample: Sample, uniforms: tuple[float, float, float, float]) -> Sample:
+def augmented(sample: Sample, by: Augmentation, uniforms: tuple[float, float, float, float]) -> Sample:
     """Scale, crop or pad back to the size at a random place, flip; from four numbers in [0, 1).
 
     The table is kept whole: it may name segments that were cropped away.
     """
     image, segments, table = sample
     size = height, width = image.shape[0], image.shape[1]
-    scale = SCALE[0] + (SCALE[1] - SCALE[0]) * uniforms[0]
+    scale = by.scale[0] + (by.scale[1] - by.scale[0]) * uniforms[0]
     scaled = max(1, round(height * scale)), max(1, round(width * scale))
     rows = _overlap(scaled[0], height, uniforms[1])
     columns = _overlap(scaled[1], width, uniforms[2])
     new_image, new_segments = np.full_like(image, PAD), np.zeros(size, dtype=segments.dtype)
     new_image[rows[1], columns[1]] = resize_image(image, scaled)[rows[0], columns[0]]
     new_segments[rows[1], columns[1]] = resize_labels(segments, scaled)[rows[0], columns[0]]
-    if uniforms[3] < FLIP:
+    if uniforms[3] < by.flip:
         new_image, new_segments = new_image[:, ::-1], new_segments[:, ::-1]
     return Sample(np.ascontiguousarray(new_image), np.ascontiguousarray(new_segments), table)
 
@@ -83,12 +86,12 @@ def collate(samples: list[Sample]) -> Batch:
 
 
 def batches(
-    prepared: Prepared,
+    prepared: Prepared | View,
     batch_size: int,
     *,
     seed: int,
     epoch: int,
-    augment: bool,
+    augmentation: Augmentation | None,
     shuffle: bool,
     drop_last: bool,
     workers: int = 0,
@@ -101,7 +104,7 @@ def batches(
     order = epoch_order(len(prepared), seed, epoch) if shuffle else list(range(len(prepared)))
     steps = steps_per_epoch(len(prepared), batch_size, drop_last)
     plan = [order[step * batch_size : (step + 1) * batch_size] for step in range(first_step, steps)]
-    dataset = SceneDataset(prepared, seed=seed, epoch=epoch, augment=augment)
+    dataset = SceneDataset(prepared, seed=seed, epoch=epoch, augmentation=augmentation)
     loader: DataLoader[Any] = DataLoader(dataset, batch_sampler=plan, collate_fn=collate, num_workers=workers)
     return iter(loader)
 

@@ -6,13 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.data.ade20k import LONG, Ade20k
+from bench.data.category_tables import table
+from bench.data.cityscapes import BARE, NUMBERED, Cityscapes, has_labels
 from bench.data.coco_panoptic import CocoPanoptic, ImageFolder, SplitFiles
+from bench.data.label_folders import SPLITS
 from bench.data.scenes import Scenes
-from bench.data.source import Source
+from bench.data.source import NoTruthError, Source
 from bench.errors import UserError, unknown
+from models.categories import Task
 
 DATASETS = ("coco", "ade20k", "cityscapes", "scenes")
-SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,33 @@ class Missing:
 
 @dataclass(frozen=True)
 class _Layout:
-    """An official layout: folders it may have below a root, its splits inside, and how to get it."""
+    """An official layout: the folders it may have below a root, how one is opened, and how to get it.
+
+    `opened` gives the source, or in one line what the folder lacks.
+    """
 
     folders: tuple[str, ...]
-    files: Callable[[Path, str], SplitFiles]
+    opened: Callable[[Path], Source | str]
     how: str
-    native: str = ""  # a pattern that is there when the dataset is, but not yet in panoptic form
-    convert: str = ""
 
 
-def find(name: str, roots: DataRoots) -> Source | Missing:
-    """The dataset of this name, or what is missing. Raises UserError for an unknown name or a path without it."""
+def find(name: str, roots: DataRoots, task: Task | None = None) -> Source | Missing:
+    """The dataset of this name, with the truth of `task` where one is given, or what is missing.
+
+    Raises UserError for an unknown name, and for a path without the dataset or without that truth.
+    """
+    found = _find(name, roots)
+    if task is None or isinstance(found, Missing):
+        return found
+    try:
+        return found.for_task(task)
+    except NoTruthError as error:
+        if name in roots.paths:
+            raise
+        return Missing(name, error.what, error.how)
+
+
+def _find(name: str, roots: DataRoots) -> Source | Missing:
     if name in roots.paths:
         if name == "scenes":
             raise UserError("scenes is drawn by the program; it takes no folder")
@@ -69,16 +89,8 @@ def _below_root(name: str, root: Path | None) -> Source | Missing:
 
 def _official(name: str, folder: Path) -> Source | Missing:
     layout = LAYOUTS[name]
-    splits = {split: layout.files(folder, split) for split in SPLITS}
-    for split, files in splits.items():
-        lacking = [path for path in (files.panoptic_json, files.panoptic_folder) if not path.exists()]
-        if lacking and layout.native and next(folder.glob(layout.native), None) is not None:
-            return Missing(name, f"{folder} is the native layout, its panoptic form lacks {lacking[0]}", layout.convert)
-        if lacking:
-            return Missing(name, f"there is no {lacking[0]}", layout.how)
-        if not files.images.folder.is_dir():
-            return Missing(name, f"the images of {split} are not at {files.images.folder}", layout.how)
-    return CocoPanoptic(name, splits)
+    found = layout.opened(folder)
+    return Missing(name, found, layout.how) if isinstance(found, str) else found
 
 
 def _at_path(name: str, path: Path) -> Source:
@@ -88,7 +100,8 @@ def _at_path(name: str, path: Path) -> Source:
     if official is not None and not isinstance(official, Missing):
         return official
     try:
-        return CocoPanoptic(name, {split: _discover(path, split) for split in SPLITS})
+        expected = table(name) if name in LAYOUTS else None
+        return CocoPanoptic(name, {split: _discover(path, split) for split in SPLITS}, expected)
     except UserError as error:
         reason = str(error) if official is None else f"{official.what}; {official.how}"
         raise UserError(f"--dataset {name}={path}: {reason}") from None
@@ -117,49 +130,82 @@ def _discover(path: Path, split: str) -> SplitFiles:
     return SplitFiles(panoptic, panoptic.with_suffix(""), ImageFolder(pictures), own)
 
 
-def _coco(folder: Path, split: str) -> SplitFiles:
-    annotations = folder / "annotations"
-    instances = annotations / f"instances_{split}2017.json"
-    return SplitFiles(
-        annotations / f"panoptic_{split}2017.json",
-        annotations / f"panoptic_{split}2017",
-        ImageFolder(folder / f"{split}2017"),
-        instances if instances.is_file() else None,
-    )
+def _coco(folder: Path) -> Source | str:
+    def files(split: str) -> SplitFiles:
+        annotations = folder / "annotations"
+        stem, instances = f"panoptic_{split}2017", annotations / f"instances_{split}2017.json"
+        beside = folder / stem  # where detectron2's users keep the PNGs
+        pngs = beside if beside.is_dir() else annotations / stem
+        own = instances if instances.is_file() else None
+        return SplitFiles(annotations / f"{stem}.json", pngs, ImageFolder(folder / f"{split}2017"), own)
+
+    return _panoptic("coco", files)
 
 
-def _ade20k(folder: Path, split: str) -> SplitFiles:
-    stem = f"ade20k_panoptic_{split}"
-    pictures = folder / "images" / {"train": "training", "val": "validation"}[split]
-    return SplitFiles(folder / f"{stem}.json", folder / stem, ImageFolder(pictures))
+def _ade20k(folder: Path) -> Source | str:
+    """The annotations as published come first, then somebody's panoptic json, then the semantic annotations alone."""
+    wanted = [folder / kind / LONG[split] for kind in ("images", "annotations") for split in SPLITS]
+    lacking = next((f"there is no {path}" for path in wanted if not path.is_dir()), None)
+    if lacking is None and not (native := Ade20k(folder)).regions:
+        return native
+
+    def files(split: str) -> SplitFiles:
+        stem = f"ade20k_panoptic_{split}"
+        return SplitFiles(folder / f"{stem}.json", folder / stem, ImageFolder(folder / "images" / LONG[split]))
+
+    converted = _panoptic("ade20k", files)
+    return lacking or Ade20k(folder) if isinstance(converted, str) else converted
 
 
-def _cityscapes(folder: Path, split: str) -> SplitFiles:
-    stem = folder / "gtFine" / f"cityscapes_panoptic_{split}"
-    pictures = folder / "leftImg8bit" / split
-    return SplitFiles(stem.with_suffix(".json"), stem, ImageFolder(pictures, by_city=True))
+def _cityscapes(folder: Path) -> Source | str:
+    """The label PNGs come first, then the panoptic json that cityscapesscripts makes of them: the same pixels."""
+    pictures = [folder / "leftImg8bit" / split for split in SPLITS]
+    if lacking := [path for path in pictures if not path.is_dir()]:
+        return f"the images of {lacking[0].name} are not at {lacking[0]}"
+    bare = [split for split in SPLITS if not has_labels(folder, split, NUMBERED)]
+    if not bare:
+        return Cityscapes(folder)
+
+    def files(split: str) -> SplitFiles:
+        stem = folder / "gtFine" / f"cityscapes_panoptic_{split}"
+        return SplitFiles(stem.with_suffix(".json"), stem, ImageFolder(folder / "leftImg8bit" / split, by_city=True))
+
+    converted = _panoptic("cityscapes", files)
+    if isinstance(converted, str) and all(has_labels(folder, split, BARE) for split in SPLITS):
+        return Cityscapes(folder)
+    if isinstance(converted, str):
+        return f"there is no *{NUMBERED} in {folder / 'gtFine' / bare[0]}/*"
+    return converted
+
+
+def _panoptic(name: str, files: Callable[[str], SplitFiles]) -> Source | str:
+    splits = {split: files(split) for split in SPLITS}
+    for split, one in splits.items():
+        lacking = [path for path in (one.panoptic_json, one.panoptic_folder) if not path.exists()]
+        if lacking:
+            return f"there is no {lacking[0]}"
+        if not one.images.folder.is_dir():
+            return f"the images of {split} are not at {one.images.folder}"
+    return CocoPanoptic(name, splits, table(name))
 
 
 LAYOUTS = {
     "coco": _Layout(
         ("coco",),
         _coco,
-        "from cocodataset.org unpack train2017, val2017, annotations_trainval2017, panoptic_annotations_trainval2017 "
-        "(and the two PNG archives within it) into <data root>/coco",
+        "run `bench data download coco`, or unpack train2017, val2017, annotations_trainval2017, "
+        "panoptic_annotations_trainval2017 and the two PNG archives within it into <data root>/coco",
     ),
     "ade20k": _Layout(
         ("ade20k", "ADEChallengeData2016"),
         _ade20k,
-        "get ADEChallengeData2016 from the MIT scene parsing benchmark into <data root>, then make the panoptic json",
-        "annotations/*/*.png",
-        "the panoptic json is needed: make it with prepare_ade20k_pan_seg.py of the Mask2Former repository",
+        "run `bench data download ade20k`, or unpack ADEChallengeData2016 of the MIT scene parsing benchmark into "
+        "<data root> and annotations_instance of the Places Challenge 2017 into it",
     ),
     "cityscapes": _Layout(
         ("cityscapes",),
         _cityscapes,
-        "from cityscapes-dataset.com (with an account) unpack gtFine_trainvaltest and leftImg8bit_trainvaltest into "
-        "<data root>/cityscapes, then run cityscapesscripts' createPanopticImgs",
-        "gtFine/*/*/*_gtFine_instanceIds.png",
-        "the panoptic json is needed: make it with cityscapesscripts' createPanopticImgs (csCreatePanopticImgs)",
+        "make an account at cityscapes-dataset.com, download gtFine_trainvaltest.zip and leftImg8bit_trainvaltest.zip, "
+        "and unpack both into <data root>/cityscapes; `bench data download cityscapes` tells every step",
     ),
 }

@@ -2,32 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Container, Iterable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from bench.errors import UserError
+from bench.data.json_rows import Span, scan
+from bench.data.problem import Problem
+from bench.data.scene import Instance
+from models.categories import Categories
 
 MIN_POLYGON = 6  # numbers: three points; pycocotools would take four numbers for a box
 
 
-def instances_by_image(
-    path: Path, rows: Iterable[Mapping[str, Any]], images: set[str]
-) -> dict[str, list[dict[str, Any]]]:
-    """The rows of an instances json by image id, of these images only. Raises UserError for a row without keys."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        try:
-            image = str(row["image_id"])
-            kept = {key: row[key] for key in ("category_id", "segmentation")} | {"iscrowd": row.get("iscrowd", 0)}
-        except KeyError as error:
-            raise UserError(f"{path} has an annotation without {error}; it is no COCO instances json") from None
-        if image in images:
-            found.setdefault(image, []).append(kept)
+def instances_by_image(path: Path, images: Container[str], problems: list[Problem]) -> dict[str, array[int]]:
+    """Where the rows of an instances json are, by image id, of these images only: start, end, start, end, ...
+
+    A row without a key goes into `problems`. Raises FaultError where it is no COCO json.
+    """
+    found: dict[str, array[int]] = {}
+    numbers = count()
+
+    def add(row: Any, span: Span) -> None:
+        number = next(numbers)
+        keys = row if isinstance(row, Mapping) else {}
+        lacking = [key for key in ("image_id", "category_id", "segmentation") if key not in keys]
+        image = str(keys.get("image_id"))
+        if lacking:
+            text = f"has an annotation without '{lacking[0]}' (row {number}); it is no COCO instances row"
+            problems.append(Problem(path, "format", text, image if "image_id" in keys else None))
+        elif image in images:
+            found.setdefault(image, array("q")).extend(span)
+
+    scan(path, {"annotations": add})
     return found
+
+
+def read_instances(
+    path: Path, rows: Iterable[Mapping[str, Any]], size: tuple[int, int], categories: Categories, image: str
+) -> tuple[list[Instance], list[Problem]]:
+    """One image's instances at its (height, width), in the json's order, and all that is wrong with them."""
+    instances, problems = [], []
+    for row in rows:
+        category = row["category_id"]
+        if not isinstance(category, int) or category not in categories.index_of:
+            text = f"image {image} has an instance of category id {category}, which the dataset lacks"
+            problems.append(Problem(path, "category", text, image))
+            continue
+        try:
+            rle = compressed_rle(row["segmentation"], size)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            text = f"image {image} has an instance whose mask cannot be read ({error})"
+            problems.append(Problem(path, "format", text, image))
+        else:
+            instances.append(Instance(categories.index_of[category], bool(row.get("iscrowd", 0)), rle))
+    return instances, problems
 
 
 def compressed_rle(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:

@@ -8,24 +8,25 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-
-from bench.data.coco_instances import compressed_rle, instances_by_image
+from bench.data.coco_instances import read_instances
+from bench.data.coco_listing import Listing, read_categories, read_listing, read_segments
+from bench.data.coco_segments import Runs, problems_of, renumbered
+from bench.data.decoding import rgb
+from bench.data.json_rows import read_spans, spans
 from bench.data.panoptic_png import read_ids
-from bench.data.scene import Instance, Scene
-from bench.data.source import check_split
+from bench.data.pictures import inside, opened
+from bench.data.problem import FaultError, Problem, collecting
+from bench.data.scene import Scene
+from bench.data.source import Survey, check_split
 from bench.errors import UserError
-from models.categories import VOID, Categories, Segment
-
-MAX_SEGMENTS = 65535  # the prepared form keeps segment numbers in uint16
+from models.categories import Categories, Task
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,12 @@ class ImageFolder:
     folder: Path
     by_city: bool = False
 
-    def path(self, file_name: str) -> Path:
-        if not self.by_city:
-            return self.folder / file_name
+    def place(self, file_name: object) -> object:
+        """The picture's name below the folder, unchecked."""
+        if not self.by_city or not isinstance(file_name, str):
+            return file_name
         city = file_name.split("_", 1)[0]
-        return self.folder / city / file_name.replace("_gtFine_leftImg8bit", "_leftImg8bit")
+        return f"{city}/{file_name.replace('_gtFine_leftImg8bit', '_leftImg8bit')}"
 
 
 @dataclass(frozen=True)
@@ -56,31 +58,42 @@ class SplitFiles:
     instances: Path | None = None
 
 
-@dataclass(frozen=True)
-class _Index:
-    """A split's json by image id: file names, annotation rows, and instance rows where there are any."""
-
-    file_names: dict[str, str]
-    annotations: dict[str, dict[str, Any]]
-    instances: dict[str, list[dict[str, Any]]] | None
-
-
 class CocoPanoptic:
     """A `Source` over COCO-panoptic files. Image ids may be numbers or strings; here they are always strings."""
 
-    def __init__(self, name: str, splits: Mapping[str, SplitFiles]) -> None:
+    form = "COCO panoptic json"
+
+    def __init__(self, name: str, splits: Mapping[str, SplitFiles], expected: Categories | None = None) -> None:
+        """`expected`: the things and stuff that a dataset of this name has, in the order of their ids."""
         self.name = name
+        self._expected = expected
         self.splits: dict[str, SplitFiles] = dict(splits)
-        self._indices: dict[str, _Index] = {}
+        self._listings: dict[str, Listing] = {}
 
     @cached_property
     def categories(self) -> Categories:
-        """Read from the smallest json; every other split is compared with it when it is opened."""
-        smallest = min((files.panoptic_json for files in self.splits.values()), key=_size)
-        return _categories(smallest, read_json(smallest, ("categories",))["categories"])
+        """Read from the smallest json that can be; every split is compared with it when it is opened."""
+        by_size = sorted((files.panoptic_json for files in self.splits.values()), key=_size)
+        faults = []
+        for smallest in by_size:
+            try:
+                found = read_categories(smallest)
+                break
+            except FaultError as fault:
+                faults.append(fault)
+        else:
+            raise faults[0]
+        if self._expected is not None and found.is_thing != self._expected.is_thing:
+            text = f"has {_kinds(found)}; {self.name} has {_kinds(self._expected)}, so give this dataset another name"
+            raise FaultError(Problem(smallest, "category", text))
+        return found
 
     def ids(self, split: str) -> list[str]:
-        return list(self._index(split).annotations)
+        listing = self._listing(split)
+        if listing.problems:
+            problem, name = listing.problems[0], self.name
+            raise FaultError(problem, f"{name} {split}: {problem}; `bench data verify {name}` names every problem")
+        return list(listing.rows)
 
     def has_instances(self, split: str) -> bool:
         check_split(self, split)
@@ -97,182 +110,99 @@ class CocoPanoptic:
                 stamps.append([path.name, state.st_size, state.st_mtime_ns])
         return hashlib.sha256(json.dumps(["coco-panoptic", stamps]).encode()).hexdigest()
 
+    def for_task(self, task: Task) -> CocoPanoptic:
+        return self
+
     def part(self, split: str, ids: Sequence[str]) -> CocoPanoptic:
-        index = self._index(split)
+        listing = self._listing(split)
         some = copy.copy(self)
-        some._indices = {
-            split: _Index(
-                {id: index.file_names[id] for id in ids},
-                {id: index.annotations[id] for id in ids},
-                None if index.instances is None else {id: index.instances.get(id, []) for id in ids},
+        some._listings = {
+            split: Listing(
+                listing.categories,
+                {id: listing.rows[id] for id in ids},
+                None if listing.instances is None else {id: listing.instances.get(id, array("q")) for id in ids},
+                [],
             )
         }
         return some
 
-    def scene(self, split: str, id: str) -> Scene:
+    def scene(self, split: str, id: str, halve: bool = False) -> Scene:
         """Segments are renumbered 1 .. n in the json's order. Raises UserError where json, PNG and image disagree."""
-        index = self._index(split)
-        if id not in index.annotations:
-            raise UserError(f"{self.name} {split} has no image {id}; `bench data list` shows what there is")
-        files, row = self.splits[split], index.annotations[id]
-        png = files.panoptic_folder / str(row["file_name"])
-        if not png.is_file():
-            raise self._broken(id, f"has no panoptic PNG at {png}")
-        image = self._image(id, files.images.path(index.file_names[id]))
-        raw = read_ids(png)
-        if raw.shape != image.shape[:2]:
-            found = f"{image.shape[0]}x{image.shape[1]}, its PNG {raw.shape[0]}x{raw.shape[1]} (height x width)"
-            raise self._broken(id, f"is {found}")
-        segments, table = self._segments(id, raw, row["segments_info"])
-        instances = None
-        if index.instances is not None:
-            size = (image.shape[0], image.shape[1])
-            instances = [self._instance(id, one, size) for one in index.instances.get(id, [])]
-        return Scene(id, image, segments, table, instances)
+        scene, problems = self._read(split, id, halve)
+        if scene is None:
+            raise FaultError(problems[0], f"{self.name} image {id}: {problems[0]}; run `bench data verify {self.name}`")
+        return scene
 
-    def _index(self, split: str) -> _Index:
+    def survey(self, split: str) -> Survey:
+        try:
+            listing = self._listing(split)
+        except FaultError as fault:
+            return Survey({}, [fault.problem])
+        return Survey({id: str(row.picture) for id, row in listing.rows.items()}, listing.problems)
+
+    def check(self, split: str, id: str) -> list[Problem]:
+        return self._read(split, id)[1]
+
+    def _listing(self, split: str) -> Listing:
         check_split(self, split)
-        if split not in self._indices:
-            self._indices[split] = self._read_index(split)
-        return self._indices[split]
+        if split not in self._listings:
+            files = self.splits[split]
+            listing = read_listing(files.panoptic_json, files.instances)
+            if listing.categories != self.categories:
+                text = f"has other categories than the other split of {self.name}"
+                raise FaultError(Problem(files.panoptic_json, "category", text))
+            self._listings[split] = listing
+        return self._listings[split]
 
-    def _read_index(self, split: str) -> _Index:
-        files = self.splits[split]
-        whole = read_json(files.panoptic_json, ("images", "annotations", "categories"))
-        if _categories(files.panoptic_json, whole["categories"]) != self.categories:
-            raise UserError(f"{files.panoptic_json} has other categories than the other split of {self.name}")
-        try:
-            file_names = _unique(
-                files.panoptic_json, "image", ((row["id"], row["file_name"]) for row in whole["images"])
-            )
-            rows = ((row["image_id"], _with_keys(row)) for row in whole["annotations"])
-            annotations = _unique(files.panoptic_json, "annotation for image", rows)
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{files.panoptic_json} has a row without {error}; it is no COCO panoptic json") from None
-        self._same_images(files.panoptic_json, file_names, annotations)
-        ordered = {id: annotations[id] for id in file_names}
+    def _read(self, split: str, id: str, halve: bool = False) -> tuple[Scene | None, list[Problem]]:
+        """The scene, or every problem of the image's files."""
+        listing, files = self._listing(split), self.splits[split]
+        if id not in listing.rows:
+            raise UserError(f"{self.name} {split} has no image {id}; `bench data list` shows what there is")
+        row, listed_in = listing.rows[id], files.panoptic_json
+        problems: list[Problem] = []
+        image = picture_size = runs = None
+        with collecting(problems):
+            path = inside(files.images.folder, files.images.place(row.picture), listed_in, id)
+            with opened(path, id) as picture:
+                picture_size = picture.height, picture.width
+                image = rgb(picture, halve)
+        with collecting(problems):
+            runs = Runs.of(read_ids(inside(files.panoptic_folder, row.png, listed_in, id), id))
+        with collecting(problems):
+            segments_info = read_segments(listed_in, row, id)
+            png = files.panoptic_folder / str(row.png)
+            problems += problems_of(listed_in, segments_info, png, runs, self.categories, id)
+        sizes = {"picture": picture_size, "PNG": None if runs is None else runs.shape, "json": row.size}
+        known = {what: size for what, size in sizes.items() if size is not None}
+        if len(set(known.values())) > 1:
+            told = ", ".join(f"its {what} is {height}x{width}" for what, (height, width) in known.items())
+            problems.append(Problem(listed_in, "size", f"image {id}: {told} (height x width)", id))
         instances = None
-        if files.instances is not None:
-            content = read_json(files.instances, ("annotations",))
-            instances = instances_by_image(files.instances, content["annotations"], set(ordered))
-        return _Index(file_names, ordered, instances)
-
-    def _same_images(self, path: Path, images: Mapping[str, Any], annotations: Mapping[str, Any]) -> None:
-        if nowhere := [id for id in annotations if id not in images]:
-            raise UserError(f"{path} annotates image {nowhere[0]}, which its `images` lack ({len(nowhere)} such)")
-        if bare := [id for id in images if id not in annotations]:
-            raise UserError(
-                f"{path} has no annotation for image {bare[0]} ({len(bare)} such); leave them out of `images`"
-            )
-
-    def _image(self, id: str, path: Path) -> NDArray[np.uint8]:
-        try:
-            with Image.open(path) as picture:
-                return np.asarray(picture.convert("RGB"), dtype=np.uint8)
-        except FileNotFoundError:
-            raise self._broken(id, f"has no picture at {path}") from None
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-            raise self._broken(id, f"has an unreadable picture at {path} ({error})") from None
-
-    def _segments(
-        self, id: str, raw: NDArray[np.int32], infos: Sequence[Mapping[str, Any]]
-    ) -> tuple[NDArray[np.int32], dict[int, Segment]]:
-        starts, present, which = _runs(raw)
-        listed = [int(info["id"]) for info in infos]
-        if len(set(listed)) != len(listed):
-            raise self._broken(id, f"lists a segment id twice: {_some({i for i in listed if listed.count(i) > 1})}")
-        if unlisted := set(present.tolist()) - set(listed) - {0}:
-            raise self._broken(id, f"has PNG ids without an entry in the json: {_some(unlisted)}")
-        if unseen := set(listed) - set(present.tolist()):
-            raise self._broken(id, f"lists segment ids that its PNG lacks: {_some(unseen)}")
-        if len(listed) > MAX_SEGMENTS:
-            raise self._broken(id, f"has {len(listed)} segments, more than {MAX_SEGMENTS}")
-        number = {0: 0} | {segment: n for n, segment in enumerate(listed, start=1)}
-        new = np.array([number[value] for value in present.tolist()], dtype=np.int32)
-        lengths = np.diff(np.append(starts, raw.size))
-        segments = np.repeat(new[which], lengths).reshape(raw.shape)
-        return segments, {n: self._segment(id, info) for n, info in enumerate(infos, start=1)}
-
-    def _segment(self, id: str, info: Mapping[str, Any]) -> Segment:
-        category = self._category(id, info)
-        return Segment(category, self.categories.is_thing[category], bool(info.get("iscrowd", 0)))
-
-    def _instance(self, id: str, row: Mapping[str, Any], size: tuple[int, int]) -> Instance:
-        try:
-            rle = compressed_rle(row["segmentation"], size)
-        except (ValueError, TypeError, KeyError) as error:
-            raise self._broken(id, f"has an instance whose mask cannot be read ({error})") from None
-        return Instance(self._category(id, row), bool(row.get("iscrowd", 0)), rle)
-
-    def _category(self, id: str, row: Mapping[str, Any]) -> int:
-        found = row.get("category_id")
-        if found not in self.categories.index_of:
-            raise self._broken(id, f"has category id {found}, which the json's `categories` lack")
-        return self.categories.index_of[found]
-
-    def _broken(self, id: str, what: str) -> UserError:
-        return UserError(f"{self.name} image {id} {what}; run `bench data verify {self.name}`")
+        if files.instances is not None and listing.instances is not None and known:
+            size = next(known[what] for what in ("PNG", "json", "picture") if what in known)
+            with collecting(problems):
+                found = read_spans(files.instances, spans(listing.instances.get(id, ())), id)
+                instances, bad = read_instances(files.instances, found, size, self.categories, id)
+                problems += bad
+        if problems or image is None or runs is None:
+            return None, problems
+        segments, table = renumbered(runs, segments_info, self.categories)
+        return Scene(id, image, segments, table, instances), []
 
 
-def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """A json object with these keys. Raises UserError where the file is absent, no json, or lacks one."""
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"no annotation json at {path}; check the dataset's folder with `bench data list`") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not readable json ({error}); fetch it again") from None
-    lacking = [key for key in keys if not isinstance(content, dict) or key not in content]
-    if lacking:
-        raise UserError(f"{path} lacks {', '.join(lacking)}; expected a COCO json with {', '.join(keys)}")
-    return dict(content)
-
-
-def _categories(path: Path, rows: Sequence[Mapping[str, Any]]) -> Categories:
-    try:
-        categories = Categories.from_json(rows)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: the categories are not COCO panoptic categories ({error})") from None
-    if len(categories) > VOID:
-        raise UserError(f"{path} has {len(categories)} categories; at most {VOID} are supported")
-    return categories
-
-
-def _unique(path: Path, what: str, rows: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for id, value in rows:
-        if str(id) in found:
-            raise UserError(f"{path} has more than one {what} {id}; expected one")
-        found[str(id)] = value
-    return found
-
-
-def _with_keys(row: dict[str, Any]) -> dict[str, Any]:
-    return {"file_name": row["file_name"], "segments_info": row["segments_info"]}
-
-
-def _runs(raw: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-    """Runs of equal ids in row order: where each starts, the ids there are, which of them each run has.
-
-    Sorting a few thousand runs instead of every pixel is about ten times faster.
-    """
-    flat = raw.ravel()
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1]).astype(np.int64)
-    present, which = np.unique(flat[starts], return_inverse=True)
-    return starts, present, which
-
-
-def _some(ids: set[int]) -> str:
-    shown = sorted(ids)[:5]
-    return ", ".join(map(str, shown)) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+def _kinds(categories: Categories) -> str:
+    things = sum(categories.is_thing)
+    return f"{things} things and {len(categories) - things} stuff"
 
 
 def _size(path: Path) -> int:
     return _stat(path).st_size
 
 
-def _stat(path: Path) -> Any:
+def _stat(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except OSError:
-        raise UserError(f"no annotation json at {path}; check the dataset's folder with `bench data list`") from None
+        text = f"no annotation json at {path}; check the dataset's folder with `bench data list`"
+        raise FaultError(Problem(path, "missing", "no such file"), text) from None

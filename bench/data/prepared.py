@@ -1,13 +1,14 @@
 """The prepared form: what every run reads, made once for each dataset, split and size. Imports no torch.
 
-A folder `<root>/<dataset>/<split>-<H>x<W>[-n<limit>]-<fingerprint>/` with
+A folder `<root>/<dataset>/<split>-<H>x<W>[-n<limit>][-skipped]-<fingerprint>/` with
     images.npy         (N, H, W, 3) uint8 RGB
     segments.npy       (N, H, W) uint16, the segment's number in its image, 0 = void
     segments.parquet   image, segment, category, isthing, iscrowd, area, x, y, w, h: measured at this size
     instances.parquet  image, category, iscrowd, area, x, y, w, h, height, width, counts: only where the dataset has
                        instances of its own
-    manifest.json      what it was made of, and the hashes that prove two splits identical
-The manifest is written last and the folder renamed into place, so it is either whole or not there.
+    manifest.json      what it was made of, what vanished, and the hashes that prove two splits identical
+It is made in a draft, a hidden folder beside it (bench/data/chunks.py), and renamed into place, so it is either whole
+or not there; a preparation that was interrupted or killed goes on from its draft.
 """
 
 from __future__ import annotations
@@ -15,28 +16,37 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 
 from bench.data import tables
+from bench.data.assembling import (
+    FORMAT,
+    IMAGES,
+    INSTANCE_TABLE,
+    MANIFEST,
+    OWN_INSTANCES,
+    SEGMENT_TABLE,
+    SEGMENTS,
+    Skipped,
+    assemble,
+)
+from bench.data.chunks import CHUNK, chunk_files, opened_draft
+from bench.data.problem import FaultError
 from bench.data.resize import RULE
 from bench.data.scene import Instance
-from bench.data.source import Source
-from bench.data.writing import CHUNK, IMAGES, SEGMENTS, Filled, fill
+from bench.data.shares import chosen_ids, share_ids
+from bench.data.source import Checked, Source
+from bench.data.writing import SKIP_HINT, Progress, Size, fill
 from bench.errors import UserError
 from models.categories import Categories, Segment
-
-FORMAT = 1  # goes up whenever the meaning of a file changes
-MANIFEST, SEGMENT_TABLE, INSTANCE_TABLE = "manifest.json", "segments.parquet", "instances.parquet"
-OWN_INSTANCES, THING_SEGMENTS = "instances", "panoptic things"  # what serves as instance truth
 
 
 class Prepared:
@@ -74,6 +84,10 @@ class Prepared:
     def split_hash(self) -> str:
         """sha256 over what decides the truth: ids, size, categories, segments, instances; not the pixels."""
         return str(self.manifest["split_hash"])
+
+    def fraction_hash(self, percent: int) -> str:
+        """The split hash of `percent` of the images: as `split_hash`, over those images alone."""
+        return self.split_hash if percent == 100 else str(self.manifest["fractions"][str(percent)]["split_hash"])
 
     @property
     def instance_truth(self) -> str:
@@ -146,98 +160,114 @@ def load(folder: Path) -> Prepared:
     return Prepared(folder)
 
 
-def prepared_folder(source: Source, split: str, size: tuple[int, int], limit: int | None, root: Path) -> Path:
-    """Where this preparation lies or will lie; `size` is (height, width)."""
+def prepared_folder(
+    source: Source, split: str, size: Size, limit: int | None, root: Path, skipped: bool = False
+) -> Path:
+    """Where this preparation lies or will lie; `size` is (height, width); `skipped`: images that are bad left out."""
     made_of = f"{FORMAT} {RULE} {source.fingerprint(split)}"
     mark = hashlib.sha256(made_of.encode()).hexdigest()[:8]
-    part = "" if limit is None else f"-n{limit}"
+    part = ("" if limit is None else f"-n{limit}") + ("-skipped" if skipped else "")
     return root / source.name / f"{split}-{size[0]}x{size[1]}{part}-{mark}"
 
 
-def existing(source: Source, split: str, size: tuple[int, int], limit: int | None, root: Path) -> Prepared | None:
-    """The preparation if it is already there; opens no annotation, so it takes milliseconds."""
-    folder = prepared_folder(source, split, size, limit, root)
-    return Prepared(folder) if (folder / MANIFEST).is_file() else None
+def existing(
+    source: Source, split: str, size: Size, limit: int | None, root: Path, skipped: bool = True
+) -> Prepared | None:
+    """The preparation if it is already there; opens no annotation, so it takes milliseconds.
+
+    Where there is no whole one: the one that was made with `skip_bad`, if `skipped`.
+    """
+    for lacking in (False, True) if skipped else (False,):
+        folder = prepared_folder(source, split, size, limit, root, lacking)
+        if (folder / MANIFEST).is_file():
+            return Prepared(folder)
+    return None
 
 
-def chosen_ids(ids: list[str], limit: int | None) -> list[str]:
-    """The `limit` ids with the smallest sha256, in their old order: smaller choices lie within larger ones."""
-    if limit is None:
-        return ids
-    if limit < 1:
-        raise UserError(f"the limit on images is {limit}; expected 1 or more")
-    kept = set(sorted(ids, key=lambda id: hashlib.sha256(id.encode()).hexdigest())[:limit])
-    return [id for id in ids if id in kept]
+def check_disjoint(train: Prepared, val: Prepared) -> None:
+    """Raises UserError where an image id is in both splits."""
+    if both := sorted(set(train.ids) & set(val.ids)):
+        raise UserError(
+            f"{train.dataset}: {len(both)} images are in the training and the validation split, such as {both[0]}; "
+            f"run `bench data verify {train.dataset}`"
+        )
+
+
+def fraction_rows(prepared: Prepared, percent: int) -> NDArray[np.int64]:
+    """Row numbers, ascending, of `percent` of the images (at least one): those with the smallest sha256 of their id."""
+    kept = set(share_ids(prepared.ids, percent))
+    return np.array([row for row, id in enumerate(prepared.ids) if id in kept], dtype=np.int64)
 
 
 def prepare(
     source: Source,
     split: str,
-    size: tuple[int, int],
+    size: Size,
     limit: int | None,
     root: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     processes: int | None = None,
 ) -> Prepared:
-    """Makes the prepared form of a split at (height, width), or returns at once where it is there.
+    """`prepare_sizes` of one size."""
+    return prepare_sizes(source, split, [size], limit, root, progress, processes)[0]
+
+
+def prepare_sizes(
+    source: Source,
+    split: str,
+    sizes: Sequence[Size],
+    limit: int | None,
+    root: Path,
+    progress: Progress | None = None,
+    processes: int | None = None,
+    skip_bad: bool = False,
+) -> list[Prepared]:
+    """Makes the prepared form of a split at each (height, width) in one pass, or returns at once what is there.
 
     `progress(done, total)` is called after each chunk; `processes` None means one a core, fewer for few images. The
     processes are spawned: a script that calls this needs the `if __name__ == "__main__"` guard. Raises UserError where
-    the dataset's files disagree; then, and when interrupted, nothing is left behind.
+    the dataset's files disagree, unless `skip_bad`: then such images are left out and the manifest says why. Whatever
+    ends it, SIGKILL too, the same call goes on from there. Who finds another process at it waits and takes its result.
     """
-    found = existing(source, split, size, limit, root)
-    if found is not None:
-        return found
-    ids = chosen_ids(source.ids(split), limit)
-    if not ids:
-        raise UserError(f"{source.name} {split} has no images; check the dataset's folder")
-    folder = prepared_folder(source, split, size, limit, root)
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    draft.mkdir(parents=True)
+    there = partial(existing, source, split, limit=limit, root=root, skipped=skip_bad)
+    if missing := sorted({size for size in sizes if there(size=size) is None}):
+        listed, bad = _listed(source, split, skip_bad)
+        ids = chosen_ids(listed, limit)
+        if not ids:
+            raise UserError(f"{source.name} {split} has no images; check the dataset's folder")
+        folders = {size: prepared_folder(source, split, size, limit, root) for size in missing}
+        drafts = {size: folder.with_name(f".{folder.name}") for size, folder in folders.items()}
+        with ExitStack() as stack:
+            for draft in drafts.values():
+                stack.enter_context(opened_draft(draft, partial(_tell_waiting, progress, len(ids))))
+            drafts = {size: draft for size, draft in drafts.items() if there(size=size) is None}
+            fill(source, split, ids, drafts, processes or _processes(len(ids)), skip_bad, progress)
+            for size, draft in drafts.items():
+                whole = draft / "whole"
+                lacking = assemble(source, split, size, chunk_files(draft, len(ids)), bad, skip_bad, whole)
+                whole.rename(prepared_folder(source, split, size, limit, root, lacking))
+                shutil.rmtree(draft)
+    return [prepared for size in sizes if (prepared := there(size=size)) is not None]
+
+
+def _listed(source: Source, split: str, skip_bad: bool) -> tuple[list[str], list[Skipped]]:
+    """The images of a split, and where `skip_bad` those that its listing has but cannot be used."""
+    if skip_bad and isinstance(source, Checked):
+        survey = source.survey(split)
+        if not survey.pictures and survey.problems:
+            raise UserError(f"{source.name} {split}: {survey.problems[0]}; run `bench data verify {source.name}`")
+        return list(survey.pictures), [Skipped(problem.image, str(problem)) for problem in survey.problems]
     try:
-        filled = fill(source, split, ids, size, draft, processes or _processes(len(ids)), progress)
-        _describe(source, split, ids, size, draft, filled)
-        return _put_in_place(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        return source.ids(split), []
+    except FaultError as fault:
+        if fault.problem.image is None:
+            raise
+        raise UserError(f"{fault}{SKIP_HINT}") from None
 
 
-def _describe(source: Source, split: str, ids: list[str], size: tuple[int, int], draft: Path, filled: Filled) -> None:
-    own = source.has_instances(split)
-    tables.write(draft / SEGMENT_TABLE, filled.segments, tables.SEGMENT_COLUMNS)
-    if own:
-        tables.write(draft / INSTANCE_TABLE, filled.instances, tables.INSTANCE_COLUMNS)
-    segments = np.load(draft / SEGMENTS, mmap_mode="r")
-    both = filled.segments, filled.instances if own else None
-    manifest = {
-        "format": FORMAT,
-        "dataset": source.name,
-        "split": split,
-        "size": list(size),
-        "categories": source.categories.to_json(),
-        "ids": ids,
-        "ids_sha256": tables.ids_hash(ids),
-        "split_hash": tables.truth_hash(ids, size, source.categories, segments, both),
-        "pixel_hash": tables.array_hash(np.load(draft / IMAGES, mmap_mode="r")),
-        "fingerprint": source.fingerprint(split),
-        "resize": RULE,
-        "instance_truth": OWN_INSTANCES if own else THING_SEGMENTS,
-        "segments_total": filled.segments_total,
-        "segments_vanished": filled.segments_vanished,
-        "instances_vanished": filled.instances_vanished if own else None,
-        "versions": {"numpy": np.__version__, "pillow": PIL.__version__},
-    }
-    (draft / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _put_in_place(draft: Path, folder: Path) -> Prepared:
-    """Renames; where another process was first, its folder, which is equal, is the one that stays."""
-    try:
-        draft.rename(folder)
-    except OSError:
-        if not (folder / MANIFEST).is_file():
-            raise UserError(f"{folder} is there but not whole; remove it and run `bench data prepare` again") from None
-    return Prepared(folder)
+def _tell_waiting(progress: Progress | None, images: int, chunks: int) -> None:
+    if progress is not None:
+        progress(min(chunks * CHUNK, images - 1), images)  # never all: it is not ready before its folder is there
 
 
 def _processes(images: int) -> int:

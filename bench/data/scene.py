@@ -25,7 +25,8 @@ class Instance:
 
 @dataclass(frozen=True)
 class Scene:
-    """image: (H, W, 3) uint8 RGB; segments: (H, W) int32, 0 = void; table: every id of `segments` but 0.
+    """image: (H, W, 3) uint8 RGB, or (ceil(H / 2), ceil(W / 2), 3) where it was decoded at half size; segments: (H, W)
+    int32, 0 = void; table: every id of `segments` but 0.
 
     `instances` is None where the dataset has no instance annotation of its own: its thing segments serve then.
     """

@@ -2,6 +2,14 @@
 
 Textured stuff in wavy regions, things that overlap and occlude one another, some void, now and then a crowd. Its
 numbers are never a reproduction of the paper's. Drawn in whole numbers only: every machine makes the same bytes.
+
+Counted over the 2,000 training images (the 500 of val agree within chance; tests/data/test_scenes.py):
+- 10 thing categories, each in 22 to 25 % of the images and on 0.9 to 2.2 % of the pixels; 6 stuff categories, each in
+  49 to 53 % and on 13 to 15 %; 2.5 % void. Mean 0.47 and standard deviation 0.19 in each of red, green and blue.
+- 2 to 9 things an image, 6.7 on average; a crowd in every ninth image. Of 16,384 pixels a thing has 209 in the middle
+  of all, 13 or fewer in one of twenty, 1,218 or more in another.
+- What the sizes of the paper's Table 8 cost: of 13,438 things 0.2 % vanish at 64x64, 0.5 % at 48x64 and 3.4 % at 32x32,
+  where half have 1 to 15 pixels. No stuff vanishes.
 """
 
 from __future__ import annotations
@@ -34,7 +42,7 @@ from bench.data.drawing import (
 from bench.data.scene import Scene
 from bench.data.source import check_split
 from bench.errors import UserError
-from models.categories import Categories, Category, Segment
+from models.categories import Categories, Category, Segment, Task
 
 SIDE = 128  # native height and width
 SIZES = {"train": 2000, "val": 500}  # the splits' lengths; `scene` draws any further id too
@@ -54,6 +62,7 @@ class Scenes:
     """The drawn dataset as a `Source`: 10 things, 6 stuff, 128x128; it has no instance annotation of its own."""
 
     name = "scenes"
+    form = "drawn"
     splits = tuple(SIZES)
 
     @property
@@ -64,8 +73,8 @@ class Scenes:
         check_split(self, split)
         return [f"{split}-{index:06d}" for index in range(SIZES[split])]
 
-    def scene(self, split: str, id: str) -> Scene:
-        """Draws one image; any number after the split's name will do."""
+    def scene(self, split: str, id: str, halve: bool = False) -> Scene:
+        """Draws one image; any number after the split's name will do. There is no JPEG that could be halved."""
         check_split(self, split)
         match = re.fullmatch(rf"{split}-([0-9]+)", id)
         if not match:
@@ -80,6 +89,9 @@ class Scenes:
     def has_instances(self, split: str) -> bool:
         check_split(self, split)
         return False
+
+    def for_task(self, task: Task) -> Scenes:
+        return self
 
     def part(self, split: str, ids: Sequence[str]) -> Scenes:
         return self

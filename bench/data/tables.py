@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,14 @@ def segment_rows(image: int, scene: Scene) -> NDArray[np.int32]:
 def instance_rows(image: int, scene: Scene) -> Rows:
     """(N, 10) int32 in INSTANCE_COLUMNS and the N `counts`, in the dataset's order."""
     instances = scene.instances or []
+    rles = [instance.rle for instance in instances]
     rows = np.zeros((len(instances), len(INSTANCE_COLUMNS)), dtype=np.int32)
-    for row, instance in zip(rows, instances, strict=True):
-        row[:3] = image, instance.category, instance.is_crowd
-        row[3] = coco_mask.area(instance.rle)
-        row[4:8] = coco_mask.toBbox(instance.rle)
-        row[8:] = instance.rle["size"]
-    return Rows(rows, tuple(instance.rle["counts"] for instance in instances))
+    if instances:
+        rows[:, 0] = image
+        rows[:, 1:3] = [(instance.category, instance.is_crowd) for instance in instances]
+        rows[:, 3], rows[:, 4:8] = coco_mask.area(rles), coco_mask.toBbox(rles)
+        rows[:, 8:] = [rle["size"] for rle in rles]
+    return Rows(rows, tuple(rle["counts"] for rle in rles))
 
 
 def join(parts: Iterable[Rows], columns: int) -> Rows:
@@ -60,21 +62,35 @@ def join(parts: Iterable[Rows], columns: int) -> Rows:
     return Rows(numbers, tuple(counts for part in parts for counts in part.counts))
 
 
-def write(path: Path, rows: Rows, columns: tuple[str, ...]) -> None:
-    """One parquet file; the flags are booleans, instances have a text column `counts` besides."""
-    content = {
-        name: pa.array(rows.numbers[:, n].astype(bool) if name in FLAGS else rows.numbers[:, n])
-        for n, name in enumerate(columns)
-    }
+@contextmanager
+def writer(path: Path, columns: tuple[str, ...]) -> Iterator[Callable[[Rows], None]]:
+    """A parquet file, a row group for each call; the flags are booleans, instances have a text `counts` besides."""
+    fields = [pa.field(name, pa.bool_() if name in FLAGS else pa.int32()) for name in columns]
     if columns is INSTANCE_COLUMNS:
-        content["counts"] = pa.array(rows.counts, type=pa.string())
-    pq.write_table(pa.table(content), path)
+        fields.append(pa.field("counts", pa.string()))
+    schema = pa.schema(fields)
+
+    def write(rows: Rows) -> None:
+        arrays = [pa.array(rows.numbers[:, n]).cast(fields[n].type) for n in range(len(columns))]
+        if columns is INSTANCE_COLUMNS:
+            arrays.append(pa.array(rows.counts, type=pa.string()))
+        file.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+    with pq.ParquetWriter(path, schema) as file:
+        yield write
 
 
 def read(path: Path, columns: tuple[str, ...]) -> Rows:
-    table = pq.read_table(path)
-    numbers = np.stack([np.asarray(table[name].to_numpy(), dtype=np.int32) for name in columns], axis=1)
-    return Rows(numbers, tuple(table["counts"].to_pylist()) if "counts" in table.column_names else ())
+    return join(read_parts(path, columns), len(columns))
+
+
+def read_parts(path: Path, columns: tuple[str, ...]) -> Iterator[Rows]:
+    """The rows of a parquet file a row group at a time, so that memory does not grow with the table."""
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            numbers = np.stack([np.asarray(table[name].to_numpy(), dtype=np.int32) for name in columns], axis=1)
+            yield Rows(numbers, tuple(table["counts"].to_pylist()) if "counts" in table.column_names else ())
 
 
 def starts(rows: Rows, images: int) -> NDArray[np.int64]:
@@ -98,6 +114,34 @@ def instances_of(rows: Rows, bounds: slice) -> list[Instance]:
     ]
 
 
+class TruthHash:
+    """sha256 over all that decides the truth, fed in parts: ids, size, categories (without colours), then the segments
+    of all images, then the two tables."""
+
+    def __init__(self, ids: list[str], size: tuple[int, int], categories: Categories) -> None:
+        names = [[entry.id, entry.name, entry.isthing] for entry in categories.entries]
+        self._digest = hashlib.sha256(_canonical({"ids": ids, "size": list(size), "categories": names}))
+
+    def segments(self, segments: NDArray[np.uint16]) -> None:
+        _update(self._digest, segments, "<u2")
+
+    def table(self, parts: Callable[[], Iterable[Rows]] | None) -> None:
+        """The rows of all images, in as many parts as may be; None where there is no such table."""
+        if parts is None:
+            self._digest.update(b"none")
+            return
+        for rows in parts():
+            self._digest.update(rows.numbers.astype("<i4").tobytes())
+        self._digest.update(b"[")
+        texts = (_canonical(rows.counts)[1:-1] for rows in parts() if rows.counts)
+        for number, text in enumerate(texts):
+            self._digest.update(b"," + text if number else text)
+        self._digest.update(b"]")
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
 def truth_hash(
     ids: list[str],
     size: tuple[int, int],
@@ -105,13 +149,12 @@ def truth_hash(
     segments: NDArray[np.uint16],
     tables: tuple[Rows, Rows | None],
 ) -> str:
-    """sha256 over all that decides the truth: ids, size, categories (without colours), segments and both tables."""
-    names = [[entry.id, entry.name, entry.isthing] for entry in categories.entries]
-    digest = hashlib.sha256(_canonical({"ids": ids, "size": list(size), "categories": names}))
-    _update(digest, segments, "<u2")
+    """`TruthHash` of a whole split; `tables` are its segments' and its instances'."""
+    found = TruthHash(ids, size, categories)
+    found.segments(segments)
     for rows in tables:
-        digest.update(b"none" if rows is None else rows.numbers.astype("<i4").tobytes() + _canonical(rows.counts))
-    return digest.hexdigest()
+        found.table(None if rows is None else lambda rows=rows: [rows])  # type: ignore[misc]
+    return found.hexdigest()
 
 
 def array_hash(array: NDArray[np.uint8]) -> str:

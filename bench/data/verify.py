@@ -20,7 +20,7 @@ def verify(folder: Path) -> list[str]:
         problems = _shapes(prepared)
         return problems or _hashes(prepared) + _tables(prepared) + _instances(prepared)
     except (UserError, OSError, KeyError, ValueError) as error:
-        return [f"{folder}: {error}"]
+        return [str(error)]
 
 
 def _shapes(prepared: Prepared) -> list[str]:

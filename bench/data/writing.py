@@ -1,110 +1,173 @@
-"""Fills the prepared arrays, one chunk of images after another, over several processes. Imports no torch."""
+"""Fills the draft of a preparation, one chunk of images after another, over several processes. Imports no torch."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.data import tables
-from bench.data.resize import resize_scene
+from bench.data.chunks import CHUNK, Chunk, chunk_file, write_chunk
+from bench.data.resize import resize_scenes, takes_halved
+from bench.data.scene import Scene
 from bench.data.source import Source
+from bench.errors import UserError
 
-CHUNK = 32  # images a task: large enough to hide its cost, small enough to show progress
-IMAGES, SEGMENTS = "images.npy", "segments.npy"
-
-
-@dataclass(frozen=True)
-class Filled:
-    """What filling found: the rows of both tables, and how many segments and instances have no pixel at this size."""
-
-    segments: tables.Rows
-    instances: tables.Rows
-    segments_total: int
-    segments_vanished: int
-    instances_vanished: int
+Size = tuple[int, int]
+Progress = Callable[[int, int], None]
+SKIP_HINT = "; `bench data prepare --skip-bad` leaves such images out"
 
 
 @dataclass(frozen=True)
 class _Task:
+    """Some images of a split, from a source that knows of these only, and the files to write, by size."""
+
     source: Source
     split: str
     ids: tuple[str, ...]
-    first: int
-    size: tuple[int, int]
-    folder: Path
+    files: Mapping[Size, Path]
+    skip_bad: bool
 
 
 def fill(
     source: Source,
     split: str,
-    ids: list[str],
-    size: tuple[int, int],
-    folder: Path,
+    ids: Sequence[str],
+    drafts: Mapping[Size, Path],
     processes: int,
-    progress: Callable[[int, int], None] | None,
-) -> Filled:
-    """Writes images.npy and segments.npy into `folder`; memory stays bounded, the arrays are memory maps.
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Writes the chunks that the drafts, by size, do not have yet; each image is read once for all sizes.
 
-    The result does not depend on `processes`. Raises UserError from the first image that cannot be read.
+    What is written does not depend on `processes`. An image that cannot be read is recorded where `skip_bad`; else its
+    UserError is raised. Memory stays bounded: 2 `processes` tasks and one chunk a process.
     """
-    shape = (len(ids), *size)
-    np.lib.format.open_memmap(folder / IMAGES, "w+", np.uint8, (*shape, 3)).flush()
-    np.lib.format.open_memmap(folder / SEGMENTS, "w+", np.uint16, shape).flush()
-    tasks = _tasks(source, split, ids, size, folder)
-    parts = []
+    left = [first for first in range(0, len(ids), CHUNK) if _lacking(drafts, first)]
+    done = len(ids) - sum(min(CHUNK, len(ids) - first) for first in left)
+    tasks = (_task(source, split, ids, first, drafts, skip_bad) for first in left)
     with ExitStack() as stack:
-        if processes > 1:
+        if processes > 1 and len(left) > 1:
             context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks
-            pool = stack.enter_context(ProcessPoolExecutor(processes, mp_context=context))
+            pool = stack.enter_context(ProcessPoolExecutor(processes, mp_context=context, initializer=_follow_parent))
             stack.callback(pool.shutdown, cancel_futures=True)  # when interrupted, do not work off the rest
-            done = pool.map(_fill_chunk, tasks)
+            finished: Iterable[int] = _in_order(pool, tasks, 2 * processes)
         else:
-            done = map(_fill_chunk, tasks)
-        for part in done:
-            parts.append(part)
+            finished = map(_fill_chunk, tasks)
+        for count in finished:
+            done += count
             if progress is not None:
-                progress(min(len(parts) * CHUNK, len(ids)), len(ids))
-    return Filled(
-        tables.join((part.segments for part in parts), len(tables.SEGMENT_COLUMNS)),
-        tables.join((part.instances for part in parts), len(tables.INSTANCE_COLUMNS)),
-        sum(part.segments_total for part in parts),
-        sum(part.segments_vanished for part in parts),
-        sum(part.instances_vanished for part in parts),
+                progress(done, len(ids))
+
+
+def _lacking(drafts: Mapping[Size, Path], first: int) -> dict[Size, Path]:
+    files = {size: chunk_file(draft, first) for size, draft in drafts.items()}
+    return {size: file for size, file in files.items() if not file.exists()}
+
+
+def _task(
+    source: Source, split: str, ids: Sequence[str], first: int, drafts: Mapping[Size, Path], skip_bad: bool
+) -> _Task:
+    some = tuple(ids[first : first + CHUNK])
+    return _Task(source.part(split, some), split, some, _lacking(drafts, first), skip_bad)
+
+
+def _in_order(pool: ProcessPoolExecutor, tasks: Iterable[_Task], ahead: int) -> Iterator[int]:
+    """Results in the tasks' order, with few tasks on their way, for each holds a part of the annotations."""
+    waiting: deque[Future[int]] = deque()
+    try:
+        for task in tasks:
+            if len(waiting) == ahead:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(_fill_chunk, task))
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise UserError(
+            "a process that prepares data was killed (too little memory?); the same command goes on from there"
+        ) from None
+
+
+def _follow_parent() -> None:
+    """In a worker: leaves Ctrl-C to the parent, and ends when the parent does, even by SIGKILL."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _fill_chunk(task: _Task) -> int:
+    """Writes the task's files. Returns how many images it had."""
+    parts: dict[Size, list[Scene]] = {size: [] for size in task.files}
+    bad: dict[str, str] = {}
+    segments, instances = Counter[int](), Counter[int]()  # by category, at native size
+    for id in task.ids:
+        try:
+            native, resized = _read(task, id)
+        except UserError as error:
+            if not task.skip_bad:
+                raise UserError(f"{error}{SKIP_HINT}") from None
+            bad[id] = str(error)
+            continue
+        segments.update(segment.category for segment in native.table.values())
+        instances.update(instance.category for instance in native.instances or ())
+        for size, scene in resized.items():
+            parts[size].append(scene)
+    totals = [_row(counter, len(task.source.categories)) for counter in (segments, instances)]
+    for size, file in task.files.items():
+        write_chunk(file, _chunk(parts[size], size, bad, totals))
+    return len(task.ids)
+
+
+def _read(task: _Task, id: str) -> tuple[Scene, dict[Size, Scene]]:
+    """One image at its native size and at every size of the task."""
+    found: dict[Size, Scene] = {}
+    for halved in (True, False):  # one reading for all sizes, unless some need the whole picture and some need not
+        if sizes := [size for size in task.files if takes_halved(size) == halved]:
+            native = task.source.scene(task.split, id, halved)
+            found |= zip(sizes, resize_scenes(native, sizes), strict=True)
+    return native, found
+
+
+def _chunk(scenes: Sequence[Scene], size: Size, bad: dict[str, str], totals: Sequence[NDArray[np.int64]]) -> Chunk:
+    """`totals`: how many segments and instances there were of each category."""
+    shape = (len(scenes), *size)
+    segments = tables.join(
+        (tables.Rows(tables.segment_rows(image, scene)) for image, scene in enumerate(scenes)),
+        len(tables.SEGMENT_COLUMNS),
+    )
+    instances = tables.join(
+        (tables.instance_rows(image, scene) for image, scene in enumerate(scenes)), len(tables.INSTANCE_COLUMNS)
+    )
+    categories = segments.numbers[:, 2], instances.numbers[:, 1]
+    left = [np.bincount(column, minlength=len(total)) for column, total in zip(categories, totals, strict=True)]
+    return Chunk(
+        [scene.id for scene in scenes],
+        bad,
+        np.array([scene.image for scene in scenes], dtype=np.uint8).reshape(*shape, 3),
+        np.array([scene.segments for scene in scenes], dtype=np.uint16).reshape(shape),
+        segments,
+        instances,
+        np.stack([totals[0], totals[0] - left[0], totals[1], totals[1] - left[1]]),
     )
 
 
-def _tasks(source: Source, split: str, ids: list[str], size: tuple[int, int], folder: Path) -> Iterator[_Task]:
-    for first in range(0, len(ids), CHUNK):
-        some = tuple(ids[first : first + CHUNK])
-        yield _Task(source.part(split, some), split, some, first, size, folder)
-
-
-def _fill_chunk(task: _Task) -> Filled:
-    images = np.load(task.folder / IMAGES, mmap_mode="r+")
-    segments = np.load(task.folder / SEGMENTS, mmap_mode="r+")
-    segment_parts, instance_parts = [], []
-    total = vanished = instances_vanished = 0
-    for image, id in enumerate(task.ids, start=task.first):
-        native = task.source.scene(task.split, id)
-        scene = resize_scene(native, task.size)
-        images[image], segments[image] = scene.image, scene.segments
-        segment_parts.append(tables.Rows(tables.segment_rows(image, scene)))
-        instance_parts.append(tables.instance_rows(image, scene))
-        total += len(native.table)
-        vanished += len(native.table) - len(scene.table)
-        instances_vanished += len(native.instances or ()) - len(scene.instances or ())
-    images.flush()
-    segments.flush()
-    return Filled(
-        tables.join(segment_parts, len(tables.SEGMENT_COLUMNS)),
-        tables.join(instance_parts, len(tables.INSTANCE_COLUMNS)),
-        total,
-        vanished,
-        instances_vanished,
-    )
+def _row(counter: Counter[int], categories: int) -> NDArray[np.int64]:
+    return np.array([counter[category] for category in range(categories)], dtype=np.int64)

@@ -26,7 +26,7 @@ from bench.evaluate.instance import (
 )
 from bench.evaluate.panoptic import PanopticCounts, match, quality, quality_per_class
 from bench.evaluate.semantic import confusion, iou_per_class, mean_iou
-from models.categories import Categories, PredictedSegment, Segment
+from models.categories import Categories, PredictedSegment, Segment, Task
 
 InstanceTruth = Literal["instances", "panoptic things"]
 Number = float | int | str | None
@@ -52,7 +52,8 @@ class Evaluator:
     """Adds up a split, image by image; what it keeps does not grow with the images' pixels.
 
     `instance_truth` names what AP is measured against: the dataset's own `instances`, or the `panoptic things` of the
-    truth (crowd as iscrowd). `limit`: the most detections kept of an image by score (None: all).
+    truth (crowd as iscrowd). `limit`: the most detections kept of an image by score (None: all). A semantic task is
+    measured by mIoU, an instance task by AP, a panoptic one by all three; the others' numbers do not exist.
     """
 
     def __init__(
@@ -61,10 +62,11 @@ class Evaluator:
         instance_truth: InstanceTruth,
         iou_thresholds: Sequence[float] = COCO_IOU,
         limit: int | None = MAX_DETECTIONS,
+        task: Task = "panoptic",
     ) -> None:
         if instance_truth not in ("instances", "panoptic things"):
             raise ValueError(f"instance truth {instance_truth!r}; expected 'instances' or 'panoptic things'")
-        self.categories = categories
+        self.categories, self.task = categories, task
         self.instance_truth = instance_truth
         self._matrix = np.zeros((len(categories), len(categories) + 1), dtype=np.int64)
         self._counts = PanopticCounts.zeros(len(categories))
@@ -119,10 +121,15 @@ class Evaluator:
             raise ValueError(f"image {image_id} was added before")
         classes = len(self.categories)
         try:
-            matrix = confusion(semantic_of(truth_segments, truth_table), semantic, classes)
-            counts = match(truth_segments, truth_table, panoptic, segments, classes)
-            truth = self._truth_instances(truth_segments, truth_table, truth_instances)
-            instances = self._instances.add(truth, detections)
+            matrix, counts = np.zeros_like(self._matrix), PanopticCounts.zeros(classes)
+            truth: Sequence[Instance] = ()
+            if self.task != "instance":
+                matrix = confusion(semantic_of(truth_segments, truth_table), semantic, classes)
+            if self.task == "panoptic":
+                counts = match(truth_segments, truth_table, panoptic, segments, classes)
+            if self.task != "semantic":
+                truth = self._truth_instances(truth_segments, truth_table, truth_instances)
+            instances = self._instances.add(truth, Detections.none() if self.task == "semantic" else detections)
         except (ValueError, KeyError) as error:
             raise ValueError(f"image {image_id}: {error.args[0]}") from error
         self._matrix += matrix

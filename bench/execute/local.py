@@ -52,7 +52,8 @@ def execute_all(cells: Sequence[Cell], store: Store, machine: Machine, on_event:
     # two cores a step of DETR took six times as long. Alone, Mask2Former pays up to half for sleeping, U-Net nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     context = multiprocessing.get_context("forkserver")
-    networks = {find(cell.spec.model).builder.partition(":")[0] for cell in cells}
+    entries = [find(cell.spec.model) for cell in cells]
+    networks = {entry.builder.partition(":")[0] for entry in entries if entry.is_network}
     context.set_forkserver_preload(["bench.run", *sorted(networks)])
     waiting, running = deque(cells), list[_Running]()
     try:
@@ -89,7 +90,6 @@ def _child(connection: Connection, cell: Cell, settings: dict[str, Any]) -> None
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its runs
     from bench.run import Job, execute
 
-    assert cell.train is not None
     assert cell.val is not None
 
     def send(message: dict[str, Any]) -> None:
@@ -98,7 +98,8 @@ def _child(connection: Connection, cell: Cell, settings: dict[str, Any]) -> None
         except BrokenPipeError:  # the parent is gone: leave the run unfinished, to be redone
             os._exit(1)
 
-    execute(Job(spec=cell.spec, train=cell.train, val=cell.val, weights=cell.weights, **settings), send)
+    job = Job(spec=cell.spec, train=cell.train, val=cell.val, weights=cell.weights, roots=cell.roots, **settings)
+    execute(job, send)
 
 
 def _listen(running: list[_Running], on_event: Event) -> list[_Running]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.measure.unused import unused_modules
 from bench.spec import size_text
 from bench.store import Module, Network
 from models.categories import Categories, Category
@@ -81,17 +82,20 @@ def measure(model: SegmentationModel, name: str, size: tuple[int, int]) -> Netwo
     }
     if model.fits_statistics:
         return Network(**common, flops=None)
-    analysis, shapes = _trace(model, size)
+    analysis, shapes, unused = _trace(model, size)
     with _silent():
         by_module = analysis.by_module()
         uncounted = {
             k: v for k, v in sorted(analysis.unsupported_ops().items()) if k.removeprefix("aten::") not in FREE.split()
         }
     modules = tuple(_modules(model, by_module, shapes))
-    return Network(**common, flops=float(by_module["model"]), uncounted=uncounted, modules=modules)
+    return Network(**common, flops=float(by_module["model"]), uncounted=uncounted, unused=unused, modules=modules)
 
 
-def _trace(model: SegmentationModel, size: tuple[int, int]) -> tuple[FlopCountAnalysis, dict[str, tuple[int, ...]]]:
+def _trace(
+    model: SegmentationModel, size: tuple[int, int]
+) -> tuple[FlopCountAnalysis, dict[str, tuple[int, ...]], dict[str, int]]:
+    """The counts, the shape that each module returns, and the modules that no output uses."""
     device = next(model.parameters()).device
     wrapped, was_training = _Tuple(model), model.training
     wrapped.eval()
@@ -101,7 +105,8 @@ def _trace(model: SegmentationModel, size: tuple[int, int]) -> tuple[FlopCountAn
         with _silent(), torch.no_grad():
             images = torch.zeros(1, 3, *size, device=device)
             try:
-                wrapped(images)
+                with torch.enable_grad():
+                    unused = unused_modules(model, wrapped(images))
             finally:
                 for hook in hooks:
                     hook.remove()
@@ -109,7 +114,7 @@ def _trace(model: SegmentationModel, size: tuple[int, int]) -> tuple[FlopCountAn
             analysis.total()
     finally:
         model.train(was_training)
-    return analysis, shapes
+    return analysis, shapes, unused
 
 
 def _note_shape(shapes: dict[str, tuple[int, ...]], key: str) -> Callable[..., None]:

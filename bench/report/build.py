@@ -3,41 +3,55 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.report import oracle, table4
+from bench.report.exhibit import Exhibit
+from bench.report.figures import draw
 from bench.report.gaps import Missing
 from bench.report.page import Page, render_page
 from bench.report.render_csv import render_csv
 from bench.report.render_md import render_markdown
 from bench.report.render_tex import render_latex
 from bench.report.runs import run_lines
-from bench.report.table4 import build_exhibit
 from bench.spec import Suite
 from bench.store import Record, Store, write_bytes
 
+Builder = Callable[[Suite, Sequence[Record], Mapping[str, Missing]], Exhibit]
+BUILDERS: Mapping[str, Builder] = {"oracle": oracle.build_exhibit}  # by exhibit; all others compare networks
+
 
 def build_reports(store: Store, suites: Sequence[Suite], missing: Mapping[str, Missing], out: Path) -> list[Path]:
-    """Markdown, CSV and LaTeX for each suite, and index.html for all of them; returns the files written.
+    """Markdown, CSV, LaTeX and figures for each suite, and index.html for all of them; returns the files written.
 
     `missing` maps a dataset that is not there to what is missing and how to get it. A damaged record is left out and
     named in the report. Raises UserError where two suites share a name.
     """
     _check_names(suites)
     records, damaged = read_records(store)
-    exhibits = [build_exhibit(suite, records, missing) for suite in suites]
+    exhibits = [exhibit_of(suite, records, missing) for suite in suites]
+    drawn = {chart.name: draw(chart) for exhibit in exhibits for chart in exhibit.charts}
     out.mkdir(parents=True, exist_ok=True)
     results = Path(os.path.relpath(store.root.resolve(), out.resolve())).as_posix()
-    files: dict[Path, str] = {}
+    files: dict[Path, str | bytes] = {}
     for exhibit in exhibits:
         files[out / f"{exhibit.suite.name}.md"] = render_markdown(exhibit, results, damaged)
         files[out / f"{exhibit.suite.name}.csv"] = render_csv(exhibit)
         files[out / f"{exhibit.suite.name}.tex"] = render_latex(exhibit)
-    files[out / "index.html"] = render_page(Page(exhibits, run_lines(records), damaged, results))
+        for chart in exhibit.charts:
+            files |= {out / f"{chart.name}.{kind}": content for kind, content in drawn[chart.name].items()}
+    charts = {name: by_kind["svg"] for name, by_kind in drawn.items()}
+    files[out / "index.html"] = render_page(Page(exhibits, run_lines(records), damaged, results, charts))
     for path, content in files.items():
-        write_bytes(path, content.encode())
+        write_bytes(path, content.encode() if isinstance(content, str) else content)
     return list(files)
+
+
+def exhibit_of(suite: Suite, records: Sequence[Record], missing: Mapping[str, Missing]) -> Exhibit:
+    """The suite's exhibit, by the way of its kind."""
+    return BUILDERS.get(suite.exhibit or "", table4.build_exhibit)(suite, records, missing)
 
 
 def read_records(store: Store) -> tuple[list[Record], dict[str, str]]:

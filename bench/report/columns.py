@@ -11,9 +11,10 @@ from bench.report.marks import Better
 from bench.report.table import Column
 from bench.spec import Suite, size_text
 from bench.store import Record
+from models.categories import Task
 from models.registry import REGISTRY
 
-SCORES = ("mIoU", "PQ", "AP")
+SCORES: Mapping[Task, tuple[str, ...]] = {"semantic": ("mIoU",), "instance": ("AP",), "panoptic": ("mIoU", "PQ", "AP")}
 COSTS = ("FLOPs", "Params")
 LABELS = {"coco": "COCO", "ade20k": "ADE20K", "cityscapes": "Cityscapes"}
 # the datasets' own splits, whole: (train, val)
@@ -59,7 +60,7 @@ def section_columns(suite: Suite, key: SectionKey, found: Mapping[Split, Sequenc
     scores: list[Column] = []
     for split, records in found.items():
         beside = may_stand_beside(suite, key, split, records)
-        scores += [_score_column(split, metric, records, beside) for metric in SCORES]
+        scores += [_score_column(split, metric, records, beside) for metric in SCORES[suite.task]]
     reference = next(iter(found))  # heads grow with the number of categories, so one dataset is the reference
     costs = _cost_columns(key, reference, any(column.beside for column in scores))
     return (*costs, *scores)

@@ -18,7 +18,7 @@ import yaml
 
 from bench.spec import Budget, Profile, RunSpec, Suite, size_text
 from bench.store import Record
-from bench.train.recipes import recipe_for
+from bench.train.recipes import NAMED, recipe_for
 from models.registry import ENTRIES, REGISTRY
 
 PROFILES = Path(__file__).parents[1] / "profiles"
@@ -26,6 +26,7 @@ ORDER = ("paper", "full", "quick", "smoke")  # the highest first; profiles of a 
 WHOLE = Budget.model_validate({})  # every image of both splits
 PROSE: Any = {"seed": True, "recipe": {"source"}}  # what makes no other setting
 FLOORS = tuple(entry.name for entry in ENTRIES if entry.is_floor)
+ORACLES = tuple(entry.name for entry in ENTRIES if not entry.is_network)
 
 
 @dataclass(frozen=True, order=True)
@@ -37,10 +38,12 @@ class SectionKey:
     size: tuple[int, int]
     protocol: str
     protocol_version: int
+    percent: int = 100  # of the training split
 
     @property
     def name(self) -> str:
-        return f"{self.profile}-{size_text(self.size)}-{self.protocol}-v{self.protocol_version}"
+        part = "" if self.percent == 100 else f"-{self.percent}percent"
+        return f"{self.profile}-{size_text(self.size)}{part}-{self.protocol}-v{self.protocol_version}"
 
 
 @dataclass(frozen=True, order=True)
@@ -88,15 +91,17 @@ def floors(suite: Suite) -> tuple[str, ...]:
 
 
 def belongs(record: Record, suite: Suite) -> bool:
-    """Whether a run has a place in the suite's tables: its task, a size of its grid, and one of its networks with the
-    same options, or another registered network as it comes.
+    """Whether a run has a place in the suite's tables: its task, a size and a part of the training data of its grid,
+    and one of its networks with the same options, or another registered network as it comes.
     """
     spec = record.spec
     sizes = {profile_named(spec.profile).fit_size(size) for size in suite.sizes}
-    if spec.task != suite.task or spec.size not in sizes:
+    if spec.task != suite.task or spec.size not in sizes or spec.budget.train_percent not in suite.train_percent:
         return False
     if spec.model in FLOORS:
         return suite.floors
+    if spec.model in ORACLES and spec.model not in networks(suite):
+        return False  # no guest: it is scored at another size
     asked = [entry.options for entry in suite.models if entry.name == spec.model]
     return any(_same_options(spec, options) for options in asked or [{}])
 
@@ -121,7 +126,7 @@ def sections(records: Iterable[Record]) -> list[tuple[SectionKey, list[Record]]]
 
 def section_key(spec: RunSpec) -> SectionKey:
     rank = ORDER.index(spec.profile) if spec.profile in ORDER else len(ORDER)
-    return SectionKey(rank, spec.profile, spec.size, spec.protocol, spec.protocol_version)
+    return SectionKey(rank, spec.profile, spec.size, spec.protocol, spec.protocol_version, spec.budget.train_percent)
 
 
 def splits(records: Iterable[Record], datasets: Sequence[str]) -> list[Split]:
@@ -149,12 +154,13 @@ def settings(records: Iterable[Record]) -> list[list[Record]]:
 
 
 def _of_today(spec: RunSpec) -> bool:
-    """Whether the recipe is the one that the program would use now."""
+    """Whether the recipe is the one that the program would use now, by default or by the same name."""
     entry, profile = REGISTRY.get(spec.model), profile_named(spec.profile)
     if entry is None or spec.profile not in ORDER:
         return True
-    now = recipe_for(entry, spec.options, profile)
-    return spec.recipe.model_dump(exclude={"source"}) == now.model_dump(exclude={"source"})
+    names = (None, spec.recipe.name) if spec.recipe.name in NAMED else (None,)
+    now = (recipe_for(entry, spec.options, profile, spec.task, name) for name in names)
+    return any(spec.recipe.model_dump(exclude={"source"}) == r.model_dump(exclude={"source"}) for r in now)
 
 
 def _setting(spec: RunSpec) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -9,6 +10,7 @@ from itertools import groupby
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.paper.numbers import paper
+from bench.report.exhibit import Exhibit
 from bench.report.runs import Run
 from bench.report.table import (
     NONE,
@@ -23,8 +25,6 @@ from bench.report.table import (
     part_title,
     slots,
 )
-from bench.report.table4 import Exhibit
-from bench.report.words import LEGEND, UNITS
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,13 @@ class Grid:
 
 @dataclass(frozen=True)
 class Page:
+    """`charts`: the SVG of each chart by name."""
+
     exhibits: Sequence[Exhibit]
     runs: Sequence[Run]
     damaged: Mapping[str, str]
     results: str
+    charts: Mapping[str, bytes]
 
 
 def render_page(page: Page) -> str:
@@ -85,8 +88,13 @@ def render_page(page: Page) -> str:
     )
     environment.filters["number"] = number
     return environment.get_template("index.html.j2").render(
-        page=page, paper=paper(), grid=lambda table: grid(table, page.results), legend=LEGEND, units=UNITS, tie=TIE
+        page=page, paper=paper(), grid=lambda table: grid(table, page.results), picture=_picture, tie=TIE
     )
+
+
+def _picture(svg: bytes) -> str:
+    """An address that holds the picture itself."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
 def grid(table: Table, results: str) -> Grid:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
+from bench.report.exhibit import Exhibit
 from bench.report.table import Cell, Column, Row, Table
-from bench.report.table4 import Exhibit
 
 FIELDS = (
     "table",
@@ -53,10 +53,10 @@ def _line(table: Table, row: Row, column: Column, cell: Cell) -> dict[str, str]:
         "table": table.key,
         "profile": table.profile,
         "reproduction_column": "yes" if column.beside else "no",
-        "size": table.size,
+        "size": column.size or table.size,
         "protocol": table.protocol,
-        "dataset": column.dataset,
-        "split": column.split,
+        "dataset": row.dataset or column.dataset,
+        "split": row.split or column.split,
         "row": row.label,
         "model": row.model,
         "kind": row.kind,

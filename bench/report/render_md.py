@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench.report.exhibit import Exhibit
 from bench.report.gaps import Gap
 from bench.report.runs import Run, run_lines
 from bench.report.table import (
@@ -20,8 +21,6 @@ from bench.report.table import (
     part_title,
     slots,
 )
-from bench.report.table4 import Exhibit
-from bench.report.words import LEGEND, UNITS
 
 
 def render_markdown(exhibit: Exhibit, results: str, damaged: Mapping[str, str]) -> str:
@@ -29,12 +28,14 @@ def render_markdown(exhibit: Exhibit, results: str, damaged: Mapping[str, str]) 
     name of an unreadable record to what is wrong with it.
     """
     suite = exhibit.suite
-    lines = [f"# {suite.title}", "", f"Suite `{suite.name}`. {LEGEND}", "", UNITS, ""]
+    lines = [f"# {suite.title}", "", f"Suite `{suite.name}`. {exhibit.legend}", "", exhibit.units, ""]
     if not exhibit.sections:
         lines += ["No run of this suite is finished.", "", *_gaps(exhibit.gaps)]
     for section in exhibit.sections:
         lines += [f"## {section.table.title}", "", f"**{_escape(section.table.label)}**", ""]
         lines += [f"Protocol: {section.table.protocol}.", "", *_tables(section.table, results)]
+        if section.chart:
+            lines += [f"![{_escape(section.chart.alt)}]({section.chart.name}.svg)", ""]
         lines += [*_bullets("Notes", section.table.notes), *_gaps(section.gaps)]
     if exhibit.printed:
         lines += [f"## {exhibit.printed.title}", "", f"{_escape(exhibit.printed.label)}.", ""]
@@ -54,7 +55,7 @@ def _grid(table: Table, results: str) -> list[str]:
     printed = slots(table)
     narrow = len({column.group for column in table.columns}) == 1
     heads = [_head(table.columns[j], part, narrow) for j, part in printed]
-    lines = [_line(["Network", *heads]), _line(["---", *["---:"] * len(heads)])]
+    lines = [_line([table.row_head, *heads]), _line(["---", *["---:"] * len(heads)])]
     for row in table.rows:
         texts = [_cell(row.cells[j], table.columns[j], part, results) for j, part in printed]
         lines.append(_line([_escape(row.label), *texts]))

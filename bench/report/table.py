@@ -13,8 +13,8 @@ from bench.report.marks import UNMARKED, Better, Candidate, Mark, Marked, comput
 NONE = "-"  # printed where a number does not exist
 TIE = "≈"  # printed after a mark that is shared
 
-# setting: a network under a second one; guest: a network that is not the suite's
-RowKind = Literal["floor", "untrained", "network", "setting", "guest", "paper"]
+# setting: a network under a second one; guest: a network that is not the suite's; oracle: no network at all
+RowKind = Literal["floor", "untrained", "network", "setting", "guest", "oracle", "paper"]
 Part = Literal["paper", "ours", "difference"]
 
 
@@ -33,6 +33,7 @@ class Column:
     paper_digits: int
     dataset: str | None = None
     split: str | None = None  # the first 8 hex of the hash of the validation split
+    size: str | None = None  # where a table holds several
     printed: bool = False
     beside: bool = False
     difference: bool = False
@@ -82,11 +83,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
+    """One row; `dataset` and `split` where they are the row's and not the column's."""
+
     key: str
     label: str
     kind: RowKind
     model: str
     cells: tuple[Cell, ...]
+    dataset: str | None = None
+    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,7 @@ class Table:
     size: str | None = None
     protocol: str = ""
     notes: tuple[str, ...] = ()
+    row_head: str = "Network"  # over the rows' labels
 
     @property
     def beside(self) -> bool:
@@ -172,8 +178,8 @@ def mean_sd(cell: Cell, column: Column) -> str:
 
 
 def part_text(cell: Cell, column: Column, part: Part) -> str:
-    """What one printed column shows of a cell, without marks."""
-    if part == "paper":
+    """What one printed column shows of a cell, without marks. A row of the paper's has its numbers alone."""
+    if part == "paper" or (cell.value is None and cell.paper is not None and not column.beside):
         return number(cell.paper, column.paper_digits)
     if part == "difference":
         return number(cell.difference, column.digits, signed=True)

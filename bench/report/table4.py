@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bench.paper.numbers import paper, paper_value
 from bench.report.cells import cost_cell, score_cell
 from bench.report.columns import COSTS, dataset_label, section_columns
-from bench.report.gaps import Gap, Missing, find_gaps, label_of, nothing_run
+from bench.report.exhibit import Exhibit, Section, left_out
+from bench.report.gaps import Missing, find_gaps, label_of, nothing_run
 from bench.report.grouping import (
     SectionKey,
     Split,
@@ -42,26 +43,6 @@ ONE_SEED = "one seed: this mark cannot tell a difference from noise"
 Cells = Mapping[Split, Mapping[str, list[list[Record]]]]  # split -> network -> settings -> seeds
 
 
-@dataclass(frozen=True)
-class Section:
-    """Our table under one profile and size, and what it lacks."""
-
-    table: Table
-    gaps: tuple[Gap, ...]
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """All that is shown for one suite. `printed` is the paper's own table where the suite has one."""
-
-    suite: Suite
-    sections: tuple[Section, ...]
-    gaps: tuple[Gap, ...]  # of a suite without any finished run
-    printed: Table | None
-    records: tuple[Record, ...]
-    notes: tuple[str, ...]
-
-
 def build_exhibit(suite: Suite, records: Sequence[Record], missing: Mapping[str, Missing]) -> Exhibit:
     """The tables of a suite from all records of a store. Pure: reads no file but the paper's numbers."""
     own = [record for record in records if belongs(record, suite)]
@@ -73,7 +54,7 @@ def build_exhibit(suite: Suite, records: Sequence[Record], missing: Mapping[str,
         gaps=() if found else tuple(nothing_run(suite, own, missing)),
         printed=printed_table(source) if source else None,
         records=tuple(own),
-        notes=_left_out(suite, records, own),
+        notes=left_out(suite, records, own),
     )
 
 
@@ -86,7 +67,7 @@ def _section(suite: Suite, key: SectionKey, records: Sequence[Record], missing: 
     profile = profile_named(key.profile)
     table = Table(
         key=f"{suite.name}/{key.name}",
-        title=f"Profile {profile.name}, {size_text(key.size)}",
+        title=f"Profile {profile.name}, {size_text(key.size)}{_percent(key.percent)}",
         label=profile.label,
         profile=profile.name,
         size=size_text(key.size),
@@ -100,6 +81,10 @@ def _section(suite: Suite, key: SectionKey, records: Sequence[Record], missing: 
     if any(record.spec.options.get("backbone_weights") == "none" for record in done):
         notes.insert(0, FROM_SCRATCH)
     return Section(replace(table, notes=tuple(notes)), tuple(gaps))
+
+
+def _percent(percent: int) -> str:
+    return "" if percent == 100 else f", {percent} % of the training images"
 
 
 def _differing(cells: Cells) -> list[str]:
@@ -201,6 +186,7 @@ def _notes(table: Table, done: Sequence[Record], found: Sequence[Split]) -> list
         where = f"{dataset_label(split.dataset)}, split {split.short},"
         notes += _mixed("devices", where, mine, _device)
         notes += _mixed("instance truths", where, mine, _instance_truth)
+    notes += _groupings(done)
     if profile_named(table.profile or "").reproduction:
         apart = dict.fromkeys(c.group for c in table.columns if c.unit == "%" and not c.beside)
         why = "not the paper's dataset, its size or the whole split"
@@ -211,6 +197,18 @@ def _notes(table: Table, done: Sequence[Record], found: Sequence[Split]) -> list
         for note in (note for note in cell.notes if note != ONE_SEED):
             own[row.label, note].append(where)
     return notes + [f"{label} ({', '.join(places)}): {note}." for (label, note), places in own.items()]
+
+
+def _groupings(records: Sequence[Record]) -> list[str]:
+    """How instances were read out of pixel embeddings: the paper does not say, and PQ and AP depend on it."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        if record.spec.task != "semantic" and "grouping" in record.spec.options:
+            names[record.spec.options["grouping"]].add(label_of(record.spec.model))
+    return [
+        f"Pixels become instances by the grouping '{name}', ours, since the paper names none: {', '.join(sorted(who))}."
+        for name, who in sorted(names.items())
+    ]
 
 
 def _mixed(what: str, where: str, records: Sequence[Record], of: Callable[[Record], str]) -> list[str]:
@@ -229,14 +227,3 @@ def _device(record: Record) -> str:
 
 def _instance_truth(record: Record) -> str:
     return record.metrics.final.instance_truth if record.metrics else "not recorded"
-
-
-def _left_out(suite: Suite, records: Sequence[Record], own: Sequence[Record]) -> tuple[str, ...]:
-    """Finished runs of the suite's networks that its tables do not hold."""
-    names = {*networks(suite), *floors(suite)}
-    kept = {record.run_id for record in own}
-    left = [r for r in records if r.spec.model in names and r.run_id not in kept and r.status.state == "done"]
-    if not left:
-        return ()
-    sizes = ", ".join(sorted({size_text(record.spec.size) for record in left}))
-    return (f"{len(left)} runs of these networks are left out: another size or other options ({sizes}).",)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.data.batches import batches, steps_per_epoch
-from bench.data.prepared import Prepared
+from bench.data.view import View
 from bench.spec import Recipe
 from bench.train.seeds import axis_seed
 from models.interface import Batch, SegmentationModel
@@ -39,16 +39,16 @@ def rate_factor(recipe: Recipe, step: int, steps: int) -> float:
     return 1.0
 
 
-def fit_floor(model: SegmentationModel, data: Prepared, recipe: Recipe) -> None:
+def fit_floor(model: SegmentationModel, data: View, recipe: Recipe) -> None:
     """One pass over the training truth."""
-    for batch in batches(data, recipe.batch_size, seed=0, epoch=0, augment=False, shuffle=False, drop_last=False):
+    for batch in batches(data, recipe.batch_size, seed=0, epoch=0, augmentation=None, shuffle=False, drop_last=False):
         model.fit(batch)  # type: ignore[operator]
 
 
 class Trainer:
     """Trains a model on a prepared split. State: the optimiser and the step reached."""
 
-    def __init__(self, model: SegmentationModel, data: Prepared, recipe: Recipe, seed: int, mixed: bool) -> None:
+    def __init__(self, model: SegmentationModel, data: View, recipe: Recipe, seed: int, mixed: bool) -> None:
         self.model, self.data, self.recipe, self.seed = model, data, recipe, seed
         self.device = next(model.parameters()).device
         self.autocast = mixed and self.device.type == "cuda"
@@ -59,6 +59,7 @@ class Trainer:
         self.steps = self.epoch_steps * recipe.epochs
         self.step = 0
         self.images_per_s = 0.0
+        self.waited = 0.0  # seconds that steps waited for their batch
 
     def train(self, history: Path, report: Report) -> None:
         """All epochs. Raises DivergedError. `report` is called after each step, with the time left estimated."""
@@ -74,7 +75,7 @@ class Trainer:
         torch.manual_seed(axis_seed(self.seed, "loss sampling", epoch))
         sums: dict[str, float] = {}
         first = self.step
-        for batch in self._batches(epoch):
+        for batch in self._waiting_for(self._batches(epoch)):
             terms = self._step(batch.to(self.device))
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -82,6 +83,16 @@ class Trainer:
         count = self.step - first
         means = {name: value / count for name, value in sums.items()}
         return {"epoch": epoch + 1, "step": self.step, "loss": sum(means.values()), "terms": means}
+
+    def _waiting_for(self, loader: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches, with the time it took to get them added up."""
+        while True:
+            start = time.monotonic()
+            batch = next(loader, None)
+            self.waited += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
 
     def _progress(self, epoch: int, loss: float, elapsed: float) -> dict[str, Any]:
         images = self.step * min(self.recipe.batch_size, len(self.data))
@@ -97,14 +108,14 @@ class Trainer:
             "left_s": elapsed / self.step * (self.steps - self.step),
         }
 
-    def _batches(self, epoch: int) -> Any:
+    def _batches(self, epoch: int) -> Iterator[Batch]:
         recipe = self.recipe
         return batches(
             self.data,
             recipe.batch_size,
             seed=self.seed,
             epoch=epoch,
-            augment=recipe.augment,
+            augmentation=recipe.augmentation,
             shuffle=True,
             drop_last=True,
         )

@@ -1,16 +1,30 @@
-"""How each family is trained: its own paper's or library's values, by name. No torch."""
+"""How each family is trained: its own paper's or library's values, by name. No torch.
+
+A suite may name another recipe for a row (`recipe:` beside a model's `name:`): one of `NAMED`, such as the nine
+training settings of the released code. None of those is ever a default.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from bench.errors import UserError, unknown
 from bench.spec import Profile, Recipe
+from models.categories import Task
 from models.registry import Entry
 
+MASKATTN_SEMANTIC = Recipe(
+    name="maskattn-paper-semantic",
+    source="MaskAttn-UNet Sec. 4.2: AdamW, 5e-4, weight decay 1e-3, batch 8 for semantic; no schedule is named",
+    lr=5e-4,
+    weight_decay=1e-3,
+    batch_size=8,
+)
 MASKATTN = Recipe(
     name="maskattn-paper",
-    source="MaskAttn-UNet Sec. 4.2: AdamW, 5e-4, weight decay 1e-3, batch 14 for panoptic; no schedule is named",
+    source="MaskAttn-UNet Sec. 4.2: AdamW, 5e-4, weight decay 1e-3, batch 14 for instance and panoptic; no schedule is "
+    "named",
     lr=5e-4,
     weight_decay=1e-3,
     batch_size=14,
@@ -60,22 +74,75 @@ COUNT = Recipe(
     lr=0,
     weight_decay=0,
     batch_size=32,
-    augment=False,
+    augmentation=None,
 )
+
+NONE = Recipe(name="none", source="an oracle is not trained", lr=0, weight_decay=0, batch_size=1, augmentation=None)
 
 OF_FAMILY = {
     "unet": (MASKATTN, MASKATTN),
     "detr": (DETR_SCRATCH, DETR),
     "mask2former": (MASK2FORMER_SCRATCH, MASK2FORMER),
     "floor": (COUNT, COUNT),
+    "oracle": (NONE, NONE),
 }  # (from random weights, from a trained backbone)
 
+_RELEASED = {  # (dataset, task): batch size, learning rate, weight decay
+    ("coco", "semantic"): (8, 1e-5, 1e-4),
+    ("coco", "instance"): (4, 1e-5, 1e-4),
+    ("coco", "panoptic"): (14, 1e-5, 1e-4),
+    ("ade20k", "semantic"): (8, 5e-5, 1e-1),
+    ("ade20k", "instance"): (8, 1e-2, 1e-1),
+    ("ade20k", "panoptic"): (8, 5e-5, 1e-3),
+    ("cityscapes", "semantic"): (1, 1e-4, 1e-4),
+    ("cityscapes", "instance"): (8, 1e-3, 1e-1),
+    ("cityscapes", "panoptic"): (1, 1e-2, 1e-4),
+}
+RELEASED = tuple(
+    Recipe(
+        name=f"released-{dataset}-{task}",
+        source=f"the released code's script for {dataset}, {task}: AdamW, constant rate, no augmentation; here without "
+        "its early stopping, which watched the training loss, and with the paper's losses",
+        lr=lr,
+        weight_decay=weight_decay,
+        batch_size=batch_size,
+        augmentation=None,
+    )
+    for (dataset, task), (batch_size, lr, weight_decay) in _RELEASED.items()
+)
+NAMED = {
+    recipe.name: recipe
+    for recipe in (MASKATTN, MASKATTN_SEMANTIC, DETR, DETR_SCRATCH, MASK2FORMER, MASK2FORMER_SCRATCH, *RELEASED)
+}  # what a suite may ask for by name
 
-def recipe_for(entry: Entry, options: Mapping[str, Any], profile: Profile) -> Recipe:
-    """The family's recipe under a profile: its epochs, and at most its batch. A floor takes one pass."""
-    scratch, trained = OF_FAMILY[entry.family]
-    recipe = scratch if options.get("backbone_weights", "none") == "none" else trained
-    if entry.is_floor:
-        return recipe.model_copy(update={"epochs": 1})
+
+def recipe_for(
+    entry: Entry, options: Mapping[str, Any], profile: Profile, task: Task, name: str | None = None
+) -> Recipe:
+    """The named recipe, else the family's own for this task, under a profile: its epochs, and at most its batch.
+
+    A floor takes one pass, an oracle none. Raises UserError for a name that is not known, and for any name given to
+    one of these.
+    """
+    if entry.family in ("floor", "oracle"):
+        if name is not None:
+            raise UserError(f"{entry.name} takes no recipe, got '{name}'; remove the key 'recipe'")
+        return COUNT.model_copy(update={"epochs": 1}) if entry.is_floor else NONE
+    recipe = default_recipe(entry, options, task) if name is None else named(name)
     batch = min(recipe.batch_size, profile.max_batch or recipe.batch_size)
     return recipe.model_copy(update={"epochs": profile.epochs, "batch_size": batch})
+
+
+def named(name: str) -> Recipe:
+    """Raises UserError with 'did you mean'."""
+    if name not in NAMED:
+        raise unknown("recipe", name, NAMED)
+    return NAMED[name]
+
+
+def default_recipe(entry: Entry, options: Mapping[str, Any], task: Task) -> Recipe:
+    """The family's: from random weights, or from a trained backbone; the U-Nets' batch is the task's (Sec. 4.2)."""
+    if entry.family == "unet" and task == "semantic":
+        return MASKATTN_SEMANTIC
+    scratch, trained = OF_FAMILY[entry.family]
+    return scratch if options.get("backbone_weights", "none") == "none" else trained

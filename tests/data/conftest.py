@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from PIL import Image
 
 from bench.data.coco_panoptic import CocoPanoptic, ImageFolder, SplitFiles
 from bench.data.panoptic_png import write_ids
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for tests.data.layouts: plain `pytest` has it not
 
 CATEGORIES = [  # contiguous, sorted by id: grass 0, cat 1, dog 2
     {"id": 7, "name": "cat", "isthing": 1, "color": [220, 20, 60]},

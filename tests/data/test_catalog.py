@@ -1,109 +1,145 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from bench.data.catalog import DataRoots, Missing, find
-from bench.data.coco_panoptic import CocoPanoptic
-from bench.data.panoptic_png import write_ids
 from bench.data.scenes import Scenes
+from bench.data.source import forms
 from bench.errors import UserError
-
-SIZE = (12, 16)
-CATEGORIES = [{"id": 7, "name": "cat", "isthing": 1}, {"id": 3, "name": "grass", "isthing": 0}]
-INFOS = [{"id": 300, "category_id": 3, "iscrowd": 0}]
+from models.categories import TASKS, Task
+from tests.data.layouts import WRITERS, write_ade20k, write_coco
 
 
-def write_split(panoptic: Path, image_id: str | int, json_name: str, picture: Path) -> None:
-    """One image in an official layout: json, PNG folder of its stem, picture."""
-    panoptic.with_suffix("").mkdir(parents=True)
-    picture.parent.mkdir(parents=True)
-    write_ids(panoptic.with_suffix("") / f"{image_id}.png", np.full(SIZE, 300))
-    Image.new("RGB", SIZE[::-1]).save(picture)
-    images = [{"id": image_id, "file_name": json_name}]
-    annotations = [{"image_id": image_id, "file_name": f"{image_id}.png", "segments_info": INFOS}]
-    panoptic.write_text(json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES}))
-
-
-def coco(root: Path, split: str) -> None:
-    folder = root / "coco"
-    panoptic = folder / "annotations" / f"panoptic_{split}2017.json"
-    write_split(panoptic, 139, "000000000139.jpg", folder / f"{split}2017" / "000000000139.jpg")
-    panoptic.with_name(f"instances_{split}2017.json").write_text('{"annotations": []}')
-
-
-def ade20k(root: Path, split: str, folder: str = "ADEChallengeData2016") -> None:
-    pictures = root / folder / "images" / {"train": "training", "val": "validation"}[split]
-    panoptic = root / folder / f"ade20k_panoptic_{split}.json"
-    write_split(panoptic, f"ADE_{split}_00000001", f"ADE_{split}_1.jpg", pictures / f"ADE_{split}_1.jpg")
-
-
-def cityscapes(root: Path, split: str) -> None:
-    folder, id = root / "cityscapes", "aachen_000000_000019"
-    picture = folder / "leftImg8bit" / split / "aachen" / f"{id}_leftImg8bit.png"
-    panoptic = folder / "gtFine" / f"cityscapes_panoptic_{split}.json"
-    write_split(panoptic, id, f"{id}_gtFine_leftImg8bit.png", picture)
-
-
-@pytest.mark.parametrize(("name", "make"), [("coco", coco), ("ade20k", ade20k), ("cityscapes", cityscapes)])
-def test_finds_the_official_layouts(tmp_path: Path, name: str, make) -> None:
-    for split in ("train", "val"):
-        make(tmp_path, split)
+@pytest.mark.parametrize("name", WRITERS)
+def test_finds_the_official_layouts(tmp_path: Path, name: str) -> None:
+    layout = WRITERS[name](tmp_path)
     source = find(name, DataRoots(root=tmp_path))
-    assert isinstance(source, CocoPanoptic)
+    assert not isinstance(source, Missing)
+    named = find(name, DataRoots({name: layout.folder}))
+    assert not isinstance(named, Missing)
     for split in ("train", "val"):
-        (id,) = source.ids(split)
-        assert source.scene(split, id).image.shape == (*SIZE, 3)
+        assert source.ids(split) == layout.ids[split]
+        assert source.survey(split).problems == []
+        assert [problem for id in source.ids(split) for problem in source.check(split, id)] == []
         assert source.has_instances(split) is (name == "coco")
-    own_folder = next(tmp_path.iterdir())
-    named = find(name, DataRoots({name: own_folder}))
-    assert isinstance(named, CocoPanoptic)
-    assert named.fingerprint("val") == source.fingerprint("val")
+        assert named.fingerprint(split) == source.fingerprint(split)
+        for task in TASKS:
+            scene = source.for_task(task).scene(split, layout.ids[split][0])
+            assert scene.image.shape[:2] == scene.segments.shape == (48, 64)
 
 
-@pytest.mark.parametrize("name", ["coco", "ade20k", "cityscapes"])
+@pytest.mark.parametrize("name", WRITERS)
 def test_what_is_missing_is_said_in_one_line_each(tmp_path: Path, name: str) -> None:
     for roots in (DataRoots(), DataRoots(root=tmp_path)):
         missing = find(name, roots)
         assert isinstance(missing, Missing)
         assert missing.name == name
         assert "\n" not in missing.what + missing.how
-        assert len(missing.how) > 20
+        assert f"`bench data download {name}`" in missing.how
 
 
-def test_a_missing_split_and_missing_images_are_named(tmp_path: Path) -> None:
-    coco(tmp_path, "train")
-    missing = find("coco", DataRoots(root=tmp_path))
+def test_cityscapes_tells_the_steps_to_its_files(tmp_path: Path) -> None:
+    missing = find("cityscapes", DataRoots(root=tmp_path))
     assert isinstance(missing, Missing)
-    assert "panoptic_val2017.json" in missing.what
-    coco(tmp_path, "val")
-    (tmp_path / "coco" / "train2017").rename(tmp_path / "elsewhere")
-    missing = find("coco", DataRoots(root=tmp_path))
+    for word in ("account", "gtFine_trainvaltest.zip", "leftImg8bit_trainvaltest.zip", "<data root>/cityscapes"):
+        assert word in missing.how
+
+
+def what_is_missing(name: str, root: Path) -> str:
+    missing = find(name, DataRoots(root=root))
     assert isinstance(missing, Missing)
-    assert "images of train are not at" in missing.what
+    with pytest.raises(UserError, match=rf"--dataset {name}=") as caught:
+        find(name, DataRoots({name: next(root.iterdir())}))
+    assert "\n" not in str(caught.value)
+    return missing.what
 
 
 @pytest.mark.parametrize(
-    ("name", "native", "tool"),
+    ("name", "removed", "what"),
     [
-        ("ade20k", "ADEChallengeData2016/annotations/training/ADE_train_00000001.png", "prepare_ade20k_pan_seg"),
-        ("cityscapes", "cityscapes/gtFine/val/ulm/ulm_0_0_gtFine_instanceIds.png", "createPanopticImgs"),
+        ("coco", "annotations/panoptic_val2017.json", "there is no .*panoptic_val2017.json"),
+        ("coco", "annotations/panoptic_val2017", "there is no .*panoptic_val2017"),
+        ("coco", "train2017", "images of train are not at .*train2017"),
+        ("ade20k", "images/training", "there is no .*images/training"),
+        ("ade20k", "annotations/validation", "there is no .*annotations/validation"),
+        ("cityscapes", "leftImg8bit/val", "images of val are not at .*leftImg8bit/val"),
+        ("cityscapes", "gtFine/train", r"there is no \*_gtFine_instanceIds.png in .*gtFine/train"),
     ],
 )
-def test_a_native_layout_is_told_how_to_become_panoptic(tmp_path: Path, name: str, native: str, tool: str) -> None:
-    (tmp_path / native).parent.mkdir(parents=True)
-    (tmp_path / native).touch()
-    missing = find(name, DataRoots(root=tmp_path))
-    assert isinstance(missing, Missing)
-    assert "native layout" in missing.what
-    assert "panoptic json is needed" in missing.how
-    assert tool in missing.how
+def test_what_a_folder_lacks_is_named(tmp_path: Path, name: str, removed: str, what: str) -> None:
+    path = WRITERS[name](tmp_path).folder / removed
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    assert re.search(what, what_is_missing(name, tmp_path))
+
+
+def test_panoptic_pngs_may_lie_beside_the_annotations(tmp_path: Path) -> None:
+    layout = write_coco(tmp_path)
+    for split in layout.ids:
+        (layout.folder / f"annotations/panoptic_{split}2017").rename(layout.folder / f"panoptic_{split}2017")
+    assert find("coco", DataRoots(root=tmp_path)).scene("val", layout.ids["val"][0]).table
+
+
+def test_ade20k_may_lie_in_a_folder_of_its_own_name(tmp_path: Path) -> None:
+    layout = write_ade20k(tmp_path)
+    layout.folder.rename(tmp_path / "ade20k")
+    assert find("ade20k", DataRoots(root=tmp_path)).ids("val") == layout.ids["val"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_without_truth_is_missing_and_with_a_path_the_users_error(tmp_path: Path, task: Task) -> None:
+    layout = write_ade20k(tmp_path, instances=False)
+    found = find("ade20k", DataRoots(root=tmp_path), task)
+    if task == "semantic":
+        assert found.ids("val") == layout.ids["val"]
+        return
+    assert isinstance(found, Missing)
+    assert f"the {task} task needs the instance annotation" in found.what
+    assert "`bench data download ade20k`" in found.how
+    with pytest.raises(UserError, match=f"ade20k: {re.escape(found.what)}; {re.escape(found.how)}"):
+        find("ade20k", DataRoots({"ade20k": layout.folder}), task)
+
+
+@pytest.mark.parametrize(("name", "count"), [("coco", 1), ("ade20k", 2), ("cityscapes", 1), ("scenes", 1)])
+def test_a_preparation_of_ade20k_has_two_truths(tmp_path: Path, name: str, count: int) -> None:
+    if name in WRITERS:
+        WRITERS[name](tmp_path)
+    source = find(name, DataRoots(root=tmp_path))
+    found = forms(source)
+    assert len({one.fingerprint("val") for one in found}) == len(found) == count
+    for task in TASKS:
+        assert source.for_task(task).fingerprint("val") in {one.fingerprint("val") for one in found}
+
+
+def test_what_is_not_coco_cannot_take_its_name(tmp_path: Path, make_folder: Callable[..., Any]) -> None:
+    layout = write_coco(tmp_path / "whole")
+    for split in layout.ids:
+        path = layout.folder / f"annotations/panoptic_{split}2017.json"
+        content = json.loads(path.read_text())
+        content["categories"] = [row for row in content["categories"] if row["id"] not in (199, 200)]
+        path.write_text(json.dumps(content))
+        make_folder(tmp_path / "toy", split).write()
+    for folder, found in ((layout.folder, "80 things and 51 stuff"), (tmp_path / "toy", "2 things and 1 stuff")):
+        with pytest.raises(UserError, match=rf"has {found}; coco has 80 things and 53 stuff, so .* another name"):
+            find("coco", DataRoots({"coco": folder})).ids("val")
+        assert find("mine", DataRoots({"mine": folder})).ids("val")
+
+
+def test_opening_a_dataset_reads_no_annotation(tmp_path: Path) -> None:
+    """`plan` and `data list` stay fast: a json of hundreds of megabytes is not read to say that it is there."""
+    for name, write in WRITERS.items():
+        layout = write(tmp_path)
+        for path in (*layout.folder.rglob("*.json"), *layout.folder.rglob("*.png")):
+            path.write_bytes(b"not read")
+        source = find(name, DataRoots(root=tmp_path))
+        assert not isinstance(source, Missing)
+        assert len({source.fingerprint(split) for split in source.splits}) == 2
 
 
 def test_any_coco_panoptic_folder_under_any_name(tmp_path: Path, make_folder: Callable[..., Any]) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-import copy
 import json
 import re
+import struct
+import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,6 @@ from pycocotools import mask as coco_mask
 
 from bench.data.panoptic_png import write_ids
 from bench.data.scene import semantic_of
-from bench.data.source import verify_source
 from bench.errors import UserError
 from models.categories import Segment
 
@@ -119,11 +120,11 @@ def extra_png_id(folder: Any) -> None:
         (drop_json, "no annotation json at"),
         (garble_json, "is not readable json"),
         (drop_key, "lacks annotations"),
-        (drop_png, "toy image aachen_1 has no panoptic PNG at .*; run `bench data verify toy`"),
-        (drop_image, "toy image aachen_1 has no picture at"),
-        (garble_image, "toy image aachen_1 has an unreadable picture"),
-        (garble_png, "is not a readable PNG"),
-        (shrink_image, "toy image aachen_1 is 20x30, its PNG 40x60"),
+        (drop_png, r"toy image aachen_1: .*aachen_1\.png: no such file; run `bench data verify toy`"),
+        (drop_image, r"toy image aachen_1: .*val/aachen_1\.png: no such file"),
+        (garble_image, r"toy image aachen_1: .*val/aachen_1\.png: not a picture"),
+        (garble_png, r"toy image aachen_1: .*panoptic_val/aachen_1\.png: not a picture"),
+        (shrink_image, "image aachen_1: its picture is 20x30, its PNG is 40x60, its json is 40x60"),
         (extra_png_id, "aachen_1 has PNG ids without an entry in the json: 4711; run `bench data verify toy`"),
     ],
 )
@@ -164,20 +165,51 @@ def test_an_image_without_annotation_is_named(folder: Any) -> None:
 def test_an_instance_of_another_size_is_named(folder: Any) -> None:
     folder.annotate_instances(139)
     folder.instances["annotations"][1]["segmentation"]["size"] = [4, 4]
-    with pytest.raises(UserError, match="toy image 139 has an instance whose mask cannot be read"):
+    with pytest.raises(UserError, match="image 139 has an instance whose mask cannot be read"):
         folder.write().scene("val", "139")
 
 
-def test_verify_source_lists_every_bad_image(folder: Any) -> None:
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "/etc/secret.png", "a/../../secret.png", "C:secret.png", "..\\secret.png"]
+)
+@pytest.mark.parametrize("which", ["picture", "PNG"])
+def test_a_name_that_leaves_the_folder_is_refused(folder: Any, name: str, which: str) -> None:
+    row = folder.content["images"][0] if which == "picture" else first(folder)
+    row["file_name"] = name
+    with pytest.raises(UserError, match="leaves the dataset's folder") as caught:
+        folder.write().scene("val", "aachen_1")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_out_of_the_folder_is_refused_and_a_folder_that_is_a_link_is_not(folder: Any) -> None:
+    elsewhere = folder.root.parent / "elsewhere"
+    folder.images.rename(elsewhere)
+    folder.images.symlink_to(elsewhere)
     source = folder.write()
-    assert verify_source(source, "val") == []
-    drop_png(folder)
-    garble = copy.copy(folder)
-    (garble.images / "139.png").unlink()
-    problems = verify_source(source, "val")
-    assert len(problems) == 2
-    assert "aachen_1" in problems[0]
-    assert "139" in problems[1]
+    assert source.scene("val", "aachen_1").table
+    (elsewhere / "aachen_1.png").rename(folder.root.parent / "secret.png")
+    (elsewhere / "aachen_1.png").symlink_to(folder.root.parent / "secret.png")
+    with pytest.raises(UserError, match="leaves the dataset's folder by a link"):
+        source.scene("val", "aachen_1")
+
+
+def claim_size(path: Path, side: int) -> None:
+    """Rewrites the size in a PNG's header, its checksum with it: a few bytes that would decode to gigabytes."""
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", side, side)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("side", [8_000, 40_000])  # above our limit, and above the one at which Pillow itself refuses
+@pytest.mark.parametrize("which", ["pngs", "images"])
+def test_a_decompression_bomb_is_refused_unopened(folder: Any, which: str, side: int) -> None:
+    source = folder.write()
+    claim_size(getattr(folder, which) / "aachen_1.png", side)
+    with pytest.raises(UserError, match="at most 50 million pixels are read") as caught:
+        source.scene("val", "aachen_1")
+    assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_split_or_id_is_refused(folder: Any) -> None:

@@ -78,6 +78,49 @@ def test_things_are_small_and_large_and_touch(scenes: list[Scene]) -> None:
     assert touching > 20
 
 
+@pytest.fixture(scope="module")
+def val_scenes() -> list[Scene]:
+    source = Scenes()
+    return [source.scene("val", id) for id in source.ids("val")[:150]]
+
+
+def thing_areas(scene: Scene, segments: np.ndarray) -> np.ndarray:
+    """How many pixels of `segments` each thing of the scene has, crowds apart."""
+    areas = np.bincount(segments.ravel(), minlength=len(scene.table) + 1)
+    return areas[[number for number, segment in scene.table.items() if segment.is_thing and not segment.is_crowd]]
+
+
+def test_the_documented_statistics_hold_on_the_other_split(val_scenes: list[Scene]) -> None:
+    """The docstring of bench/data/scenes.py counts the training split; here are 150 images of val."""
+    things = np.array(CATEGORIES.is_thing)
+    present = np.zeros(len(CATEGORIES))
+    for scene in val_scenes:
+        present[list({segment.category for segment in scene.table.values()})] += 1 / len(val_scenes)
+    assert present[things] == pytest.approx(np.full(10, 0.235), abs=0.09)
+    assert present[~things] == pytest.approx(np.full(6, 0.51), abs=0.09)
+    pixels = np.stack([scene.image for scene in val_scenes]).reshape(-1, 3) / 255
+    assert pixels.mean(axis=0) == pytest.approx(0.47, abs=0.02)
+    assert pixels.std(axis=0) == pytest.approx(0.19, abs=0.01)
+    areas = np.concatenate([thing_areas(scene, scene.segments) for scene in val_scenes])
+    assert len(areas) / len(val_scenes) == pytest.approx(6.7, abs=0.4)
+    assert np.median(areas) == pytest.approx(209, rel=0.15)
+    assert np.quantile(areas, [0.05, 0.95]) == pytest.approx([13, 1218], rel=0.25)
+
+
+def test_small_things_vanish_at_the_low_sizes_and_stuff_does_not(val_scenes: list[Scene]) -> None:
+    """Nearest sampling written out: at 32x32 the pixel (4i + 2, 4j + 2) stands for 4 x 4."""
+    left = {step: [scene.segments[step // 2 :: step, step // 2 :: step] for scene in val_scenes] for step in (2, 4)}
+    areas = {
+        step: np.concatenate([thing_areas(scene, low) for scene, low in zip(val_scenes, lows, strict=True)])
+        for step, lows in left.items()
+    }
+    assert 0 < (areas[2] == 0).mean() < 0.01
+    assert 0.02 < (areas[4] == 0).mean() < 0.05
+    assert ((areas[4] > 0) & (areas[4] < 16)).mean() == pytest.approx(0.5, abs=0.05)
+    for scene, low in zip(val_scenes, left[4], strict=True):
+        assert {n for n, segment in scene.table.items() if not segment.is_thing} <= set(low.ravel().tolist())
+
+
 def test_no_place_gives_the_stuff_away(scenes: list[Scene]) -> None:
     """The commonest stuff at each place is right for far less than half of the pixels."""
     maps = []

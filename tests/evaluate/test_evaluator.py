@@ -234,3 +234,26 @@ def test_evaluation_imports_no_torch():
     script = f"{modules}; print(sorted({{'torch', 'pandas'}} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("task", "measured"),
+    [("semantic", ("miou",)), ("instance", ("ap", "ar")), ("panoptic", ("miou", "pq", "sq", "rq", "ap", "ar"))],
+)
+def test_a_task_is_measured_by_its_own_numbers_alone(task: Any, measured: tuple[str, ...], tmp_path: Path):
+    """A network trained for one task says nothing of the others: their numbers do not exist."""
+    evaluator = Evaluator(TWO, "panoptic things", task=task)
+    segments, table = scene()
+    evaluator.add("a", segments, table, None, perfect(segments, table))
+    metrics = evaluator.metrics()
+    found = {key for key in FRACTIONS if metrics[key] is not None}
+    assert found == {key for key in FRACTIONS if key.split("_")[0].rstrip("057") in measured}
+    kept = {"semantic": {"iou"}, "instance": {"ap"}, "panoptic": {"iou", "pq", "sq", "rq", "ap"}}[task]
+    cat = evaluator.classes()[0]
+    assert {key for key in ("iou", "pq", "sq", "rq", "ap") if cat[key] is not None} == kept
+    evaluator.write_images(tmp_path / "images.parquet")
+    rows = pd.read_parquet(tmp_path / "images.parquet")
+    classes = rows[rows.kind == "class"]
+    assert (classes["truth"].sum() > 0) == ("miou" in measured)
+    assert (classes["tp"].sum() > 0) == ("pq" in measured)
+    assert ((rows.kind == "detection").sum() > 0) == ("ap" in measured)

@@ -18,7 +18,7 @@ COCO = Categories(tuple(Category(n + 1, f"c{n}", n < 80, (0, 0, 0)) for n in ran
 @pytest.fixture(scope="module")
 def model() -> Detr:
     torch.manual_seed(0)
-    return detr_small(CATEGORIES, (32, 32))
+    return detr_small(CATEGORIES, (32, 32), "panoptic")
 
 
 def halves() -> Batch:
@@ -29,10 +29,10 @@ def halves() -> Batch:
     return Batch(torch.rand(1, 3, 32, 32), 2 - segments, segments, [table])
 
 
-def perfect(batch: Batch) -> dict[str, Tensor]:
-    """Outputs of two layers and three queries: the thing, the stuff, no object."""
+def outputs_of(*categories: int) -> dict[str, Tensor]:
+    """Two layers and three queries of these categories (2 is no object): on the right half, the left half, nothing."""
     classes = torch.full((1, 2, 3, 3), -20.0)
-    for query, category in enumerate((0, 1, 2)):
+    for query, category in enumerate(categories):
         classes[..., query, category] = 20.0
     boxes = torch.tensor([[0.75, 0.5, 0.5, 1.0], [0.25, 0.5, 0.5, 1.0], [0.5, 0.5, 0.1, 0.1]])
     right = torch.full((8, 8), -20.0)
@@ -41,16 +41,43 @@ def perfect(batch: Batch) -> dict[str, Tensor]:
     return {"class_logits": classes, "boxes": boxes.expand(1, 2, 3, 4), "mask_logits": masks[None]}
 
 
-def test_perfect_outputs_cost_nothing_and_decode_to_the_truth(model: Detr) -> None:
-    batch = halves()
-    terms = model.loss(perfect(batch), batch)
+def assert_costs_nothing(terms: dict[str, Tensor]) -> None:
     assert terms.keys() == {"ce", "bbox", "giou", "mask", "dice", "auxiliary"}
     assert {name: float(term) for name, term in terms.items()} == pytest.approx(dict.fromkeys(terms, 0.0), abs=2e-2)
-    (prediction,) = model.decode(perfect(batch))
+
+
+def test_perfect_outputs_cost_nothing_and_decode_to_the_truth(model: Detr) -> None:
+    batch = halves()
+    outputs = outputs_of(0, 1, 2)
+    assert_costs_nothing(model.loss(outputs, batch))
+    (prediction,) = model.decode(outputs)
     assert torch.equal(prediction.semantic, batch.semantic[0])
     assert [segment.category for segment in prediction.segments.values()] == [0, 1]
     assert (prediction.panoptic == 1).equal(batch.segments[0] == 2)
     assert prediction.masks[0].equal(batch.segments[0] == 2)
+
+
+def test_in_the_instance_task_no_query_is_to_find_stuff() -> None:
+    model, batch = detr_small(CATEGORIES, (32, 32), "instance"), halves()
+    outputs = outputs_of(0, 2, 2)
+    assert_costs_nothing(model.loss(outputs, batch))
+    (prediction,) = model.decode(outputs)
+    assert torch.equal(prediction.semantic, batch.semantic[0])
+    assert (prediction.panoptic == 1).equal(batch.segments[0] == 2)
+    assert [segment.category for segment in prediction.segments.values()] == [0, 1]
+    assert prediction.masks[0].equal(batch.segments[0] == 2)
+
+
+def test_in_the_semantic_task_a_query_is_to_find_a_category() -> None:
+    model, batch = detr_small(CATEGORIES, (32, 32), "semantic"), halves()
+    batch.segments[0, 16:, 16:] = 3  # the thing's half is two instances
+    batch.tables[0][3] = Segment(0, True, False)
+    outputs = outputs_of(0, 1, 2)
+    assert_costs_nothing(model.loss(outputs, batch))
+    (prediction,) = model.decode(outputs)
+    assert torch.equal(prediction.semantic, batch.semantic[0])
+    assert [segment.category for segment in prediction.segments.values()] == [0, 1]
+    assert len(prediction.masks) == 0
 
 
 def test_terms_add_up_to_the_loss_of_transformers(model: Detr) -> None:
@@ -103,6 +130,6 @@ def test_more_targets_than_queries_still_train(model: Detr) -> None:
 
 @pytest.mark.parametrize(("build", "millions"), [(detr_r50, 42.87), (detr_r101, 61.81)])
 def test_parameters_are_those_of_the_published_network(build: type[Detr], millions: float) -> None:
-    parameters = list(build(COCO, (128, 128)).parameters())
+    parameters = list(build(COCO, (128, 128), "panoptic").parameters())
     assert sum(p.numel() for p in parameters) / 1e6 == pytest.approx(millions, rel=0.02)
     assert all(p.requires_grad for p in parameters)

@@ -24,7 +24,9 @@ def fitted(model: Floor, *batches: Batch) -> Prediction:
 
 
 def test_majority_is_the_commonest_class_everywhere(toy_categories: Categories) -> None:
-    prediction = fitted(majority(toy_categories, (1, 3)), batch_of([[[0, 2, 2]]]), batch_of([[[2, 0, 3]], [[2, 1, 1]]]))
+    prediction = fitted(
+        majority(toy_categories, (1, 3), "panoptic"), batch_of([[[0, 2, 2]]]), batch_of([[[2, 0, 3]], [[2, 1, 1]]])
+    )
     assert prediction.semantic.tolist() == [[2, 2, 2]]
     assert prediction.segments == {1: (2, pytest.approx(4 / 9))}
     assert prediction.masks.shape == (0, 1, 3)
@@ -32,7 +34,7 @@ def test_majority_is_the_commonest_class_everywhere(toy_categories: Categories) 
 
 def test_position_prior_is_the_commonest_class_at_each_place(toy_categories: Categories) -> None:
     batch = batch_of([[[0, 2, 3]], [[0, 2, 2]], [[1, 2, 3]]])
-    prediction = fitted(position_prior(toy_categories, (1, 3)), batch)
+    prediction = fitted(position_prior(toy_categories, (1, 3), "panoptic"), batch)
     assert prediction.semantic.tolist() == [[0, 2, 3]]
     assert prediction.panoptic.tolist() == [[1, 2, 3]]
     assert [s.category for s in prediction.segments.values()] == [0, 2, 3]
@@ -42,28 +44,39 @@ def test_position_prior_is_the_commonest_class_at_each_place(toy_categories: Cat
     assert prediction.scores.tolist() == pytest.approx([2 / 3])
 
 
+def test_the_semantic_task_has_no_instances(toy_categories: Categories) -> None:
+    batch = batch_of([[[0, 2, 3]], [[0, 2, 2]], [[1, 2, 3]]])
+    panoptic, semantic = (
+        fitted(position_prior(toy_categories, (1, 3), task), batch) for task in ("panoptic", "semantic")
+    )
+    assert semantic.semantic.equal(panoptic.semantic)
+    assert semantic.segments == panoptic.segments
+    assert semantic.masks.shape == (0, 1, 3)
+    assert len(semantic.categories) == len(semantic.scores) == 0
+
+
 def test_void_is_not_counted(toy_categories: Categories) -> None:
     batch = batch_of([[[VOID, VOID]], [[VOID, VOID]], [[3, VOID]]])
-    assert fitted(majority(toy_categories, (1, 2)), batch).segments == {1: (3, 1.0)}
-    prior = position_prior(toy_categories, (1, 2))
+    assert fitted(majority(toy_categories, (1, 2), "panoptic"), batch).segments == {1: (3, 1.0)}
+    prior = position_prior(toy_categories, (1, 2), "panoptic")
     assert fitted(prior, batch).semantic[0, 0] == 3
     assert prior.counts.sum() == 1
 
 
 def test_ties_go_to_the_first_class(toy_categories: Categories) -> None:
     batch = batch_of([[[3, 2]], [[2, 3]]])
-    assert fitted(majority(toy_categories, (1, 2)), batch).semantic.tolist() == [[2, 2]]
-    assert fitted(position_prior(toy_categories, (1, 2)), batch).semantic.tolist() == [[2, 2]]
+    assert fitted(majority(toy_categories, (1, 2), "panoptic"), batch).semantic.tolist() == [[2, 2]]
+    assert fitted(position_prior(toy_categories, (1, 2), "panoptic"), batch).semantic.tolist() == [[2, 2]]
 
 
 def test_an_unfitted_floor_and_a_place_never_labelled_have_score_zero(toy_categories: Categories) -> None:
-    assert fitted(majority(toy_categories, (2, 2))).segments == {1: (0, 0.0)}
-    prediction = fitted(position_prior(toy_categories, (1, 2)), batch_of([[[3, VOID]]]))
+    assert fitted(majority(toy_categories, (2, 2), "panoptic")).segments == {1: (0, 0.0)}
+    prediction = fitted(position_prior(toy_categories, (1, 2), "panoptic"), batch_of([[[3, VOID]]]))
     assert prediction.segments == {1: (0, 0.0), 2: (3, 1.0)}
 
 
 def test_floors_have_no_parameters_and_no_loss(toy_categories: Categories) -> None:
-    model = majority(toy_categories, (2, 2))
+    model = majority(toy_categories, (2, 2), "panoptic")
     assert model.fits_statistics
     assert not list(model.parameters())
     batch = batch_of([[[0, 0], [0, 0]]])
@@ -71,7 +84,7 @@ def test_floors_have_no_parameters_and_no_loss(toy_categories: Categories) -> No
 
 
 def test_the_counts_are_part_of_the_state(toy_categories: Categories) -> None:
-    trained, loaded = (position_prior(toy_categories, (1, 3)) for _ in range(2))
+    trained, loaded = (position_prior(toy_categories, (1, 3), "panoptic") for _ in range(2))
     fitted(trained, batch_of([[[0, 2, 3]]]))
     loaded.load_state_dict(trained.state_dict())
     assert fitted(loaded).semantic.tolist() == [[0, 2, 3]]
@@ -84,7 +97,7 @@ def test_majority_on_a_scene_worked_by_hand(toy_categories: Categories) -> None:
     segments[0, 0] = 0
     table = {1: Segment(2, False, False), 2: Segment(0, True, False)}
     semantic = torch.tensor([VOID, 2, 0])[segments]
-    prediction = fitted(majority(toy_categories, (4, 4)), batch_of([semantic.tolist()]))
+    prediction = fitted(majority(toy_categories, (4, 4), "panoptic"), batch_of([semantic.tolist()]))
     evaluator = Evaluator(toy_categories, "panoptic things")
     evaluator.add("a", segments.numpy(), table, None, to_numpy(prediction))
     metrics = evaluator.metrics()

@@ -1,22 +1,19 @@
-"""Grouping and read-out on embeddings and probabilities drawn by hand."""
+"""The heads, and the read-out of probabilities and embeddings drawn by hand."""
 
 from __future__ import annotations
+
+import importlib.util
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.heads import MAX_INSTANCES, MIN_PIXELS, PixelHeads, coordinates, group, read_out
+from models.grouping import CLUSTERS
+from models.heads import EMBEDDING, PixelHeads, coordinates, read_classes, read_instances
 from models.interface import Prediction
 
 IS_THING = torch.tensor([True, True, False, False])
-
-
-def noisy(axis: int, count: int, seed: int = 0, width: int = 4) -> Tensor:
-    """Unit vectors near one axis."""
-    noise = 0.1 * torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
-    return F.normalize(F.one_hot(torch.tensor(axis), width) + noise, dim=1)
 
 
 def image(rows: list[str], sure: float = 0.9) -> tuple[Tensor, Tensor]:
@@ -31,101 +28,58 @@ def image(rows: list[str], sure: float = 0.9) -> tuple[Tensor, Tensor]:
     return probabilities.log(), F.one_hot(upper, 4).movedim(-1, 0).float()
 
 
+def read(logits: Tensor, embedding: Tensor, grouping: str = "greedy") -> Prediction:
+    return read_instances(logits, embedding, IS_THING, grouping)
+
+
 def assert_contract(prediction: Prediction, size: tuple[int, int]) -> None:
     assert prediction.semantic.shape == prediction.panoptic.shape == size
+    assert prediction.semantic.dtype == prediction.panoptic.dtype == torch.int64
     assert set(prediction.panoptic.unique().tolist()) - {0} == set(prediction.segments)
     assert sorted(prediction.segments) == list(range(1, len(prediction.segments) + 1))
+    for number, segment in prediction.segments.items():
+        assert prediction.semantic[prediction.panoptic == number].unique().tolist() == [segment.category]
+        assert 0 <= segment.score <= 1
     count = len(prediction.scores)
     assert prediction.masks.shape == (count, *size)
     assert prediction.masks.dtype == torch.bool
     assert prediction.categories.shape == (count,)
-    assert all(bool(IS_THING[category]) for category in prediction.categories.tolist())
+    assert prediction.categories.dtype == torch.int64
+    assert prediction.scores.dtype == torch.float32
 
 
-def test_two_separated_clusters_are_two_groups() -> None:
-    vectors = torch.cat([noisy(0, 20), noisy(1, 30)])
-    shuffled = torch.randperm(50, generator=torch.Generator().manual_seed(1))
-    groups = group(vectors[shuffled], torch.linspace(0.5, 1, 50))
-    truth = (shuffled >= 20).long()
-    assert sorted(groups.unique().tolist()) == [1, 2]
-    assert all(len(groups[truth == cluster].unique()) == 1 for cluster in (0, 1))
-
-
-def test_the_most_confident_cluster_is_the_first_group() -> None:
-    confidence = torch.cat([torch.full((10,), 0.6), torch.full((10,), 0.9)])
-    assert group(torch.cat([noisy(0, 10), noisy(1, 10)]), confidence).tolist() == [2] * 10 + [1] * 10
-
-
-def test_the_centre_moves_from_an_odd_seed_to_the_middle_of_its_cluster() -> None:
-    angles = torch.tensor([0.7] + [0.0] * 5 + [-0.3] * 5)  # first and last are 1 rad apart, the limit is 0.8
-    vectors = torch.stack([angles.cos(), angles.sin()], dim=1)
-    assert group(vectors, torch.tensor([0.9] + [0.5] * 10)).tolist() == [1] * 11
-
-
-@pytest.mark.parametrize("count", range(MIN_PIXELS))
-def test_fewer_pixels_than_the_minimum_are_no_group(count: int) -> None:
-    assert group(noisy(0, count), torch.ones(count)).tolist() == [0] * count
-
-
-def test_the_minimum_is_a_group() -> None:
-    assert group(noisy(0, MIN_PIXELS), torch.ones(MIN_PIXELS)).tolist() == [1] * MIN_PIXELS
-
-
-def test_a_cluster_below_the_minimum_joins_the_nearest_group() -> None:
-    vectors = torch.cat([noisy(0, 9), noisy(1, 9), F.normalize(torch.tensor([[0.0, 0.5, 0.9, 0.0]] * 2), dim=1)])
-    groups = group(vectors, torch.cat([torch.full((18,), 0.5), torch.ones(2)]))
-    assert groups[18:].tolist() == [int(groups[9])] * 2
-    assert len(groups.unique()) == 2
-
-
-def test_scattered_pixels_without_any_group_stay_ungrouped() -> None:
-    assert group(torch.eye(6), torch.ones(6)).tolist() == [0] * 6
-
-
-def test_there_are_at_most_a_hundred_groups() -> None:
-    vectors = torch.eye(120).repeat_interleave(MIN_PIXELS, dim=0)
-    assert int(group(vectors, torch.ones(len(vectors))).max()) == MAX_INSTANCES == 100
+def assert_instances_are_the_thing_segments(prediction: Prediction) -> None:
+    things = {n: s for n, s in prediction.segments.items() if IS_THING[s.category]}
+    assert prediction.categories.tolist() == [s.category for s in things.values()]
+    assert prediction.scores.tolist() == pytest.approx([s.score for s in things.values()])
+    assert all((prediction.panoptic == n).equal(mask) for n, mask in zip(things, prediction.masks, strict=True))
 
 
 def test_stuff_is_one_segment_a_class_and_things_one_a_group() -> None:
-    prediction = read_out(*image(["aaccAA", "aaddAA", "ccccdd"]), IS_THING)
+    prediction = read(*image(["aaccAA", "aaddAA", "ccccdd"]))
     assert_contract(prediction, (3, 6))
-    assert [segment.category for segment in prediction.segments.values()] == [2, 3, 0, 0]
-    assert (prediction.panoptic == 1).sum() == 2 + 4
-    assert (prediction.panoptic == 2).sum() == 2 + 2
+    assert_instances_are_the_thing_segments(prediction)
+    assert [segment.category for segment in prediction.segments.values()] == [0, 0, 2, 3]
+    areas = prediction.panoptic.flatten().bincount().tolist()
+    assert areas == [0, 4, 4, 2 + 4, 2 + 2]
     assert torch.equal(prediction.semantic, torch.tensor([[0, 0, 2, 2, 0, 0], [0, 0, 3, 3, 0, 0], [2, 2, 2, 2, 3, 3]]))
     assert prediction.categories.tolist() == [0, 0]
     assert prediction.scores.tolist() == pytest.approx([0.9, 0.9])
 
 
-def test_instances_are_the_thing_segments() -> None:
-    prediction = read_out(*image(["aaccBB", "aaddBB", "ccccdd"]), IS_THING)
-    things = {n: s for n, s in prediction.segments.items() if IS_THING[s.category]}
-    assert prediction.categories.tolist() == [s.category for s in things.values()]
-    assert prediction.scores.tolist() == pytest.approx([s.score for s in things.values()])
-    assert torch.equal(prediction.masks, torch.stack([prediction.panoptic == n for n in things]))
-
-
-def test_a_group_takes_the_class_of_its_mean_probability_not_of_most_pixels() -> None:
-    weak, strong = torch.tensor([0.5, 0.4, 0.1, 0.0]), torch.tensor([0.05, 0.9, 0.05, 0.0])
-    probabilities = torch.stack([weak, weak, weak, strong, strong], dim=1)[:, None]
-    prediction = read_out((probabilities + 1e-9).log(), torch.ones(4, 1, 5), IS_THING)
-    assert prediction.semantic.tolist() == [[0, 0, 0, 1, 1]]
-    assert prediction.panoptic.tolist() == [[1] * 5]
-    assert prediction.segments[1].category == 1
-    assert prediction.segments[1].score == pytest.approx((3 * 0.4 + 2 * 0.9) / 5)
-
-
-def test_a_group_is_never_stuff() -> None:
-    """Thing pixels whose mean probability is highest for stuff."""
-    one, other = torch.tensor([0.4, 0.0, 0.39, 0.21]), torch.tensor([0.0, 0.4, 0.39, 0.21])
-    probabilities = torch.stack([one, one, one, other, other], dim=1)[:, None]
-    prediction = read_out((probabilities + 1e-9).log(), torch.ones(4, 1, 5), IS_THING)
-    assert prediction.categories.tolist() == [0]
+def test_an_instance_is_scored_by_the_mean_probability_of_its_class_and_the_surest_comes_first() -> None:
+    logits, embedding = image(["aaaabbbb"])
+    logits[0, 0, :2] += 0.5
+    logits[1, 0, 4:] += 3
+    prediction = read(logits, embedding)
+    chances = logits.softmax(0)[:, 0]
+    assert prediction.categories.tolist() == [1, 0]
+    assert prediction.scores.tolist() == pytest.approx([float(chances[1, 4:].mean()), float(chances[0, :4].mean())])
+    assert_instances_are_the_thing_segments(prediction)
 
 
 def test_too_few_thing_pixels_are_void_and_keep_their_semantic_label() -> None:
-    prediction = read_out(*image(["acc", "acc", "ccc"]), IS_THING)
+    prediction = read(*image(["acc", "acc", "ccc"]))
     assert_contract(prediction, (3, 3))
     assert prediction.panoptic.tolist() == [[0, 1, 1], [0, 1, 1], [1, 1, 1]]
     assert prediction.semantic[0, 0] == 0
@@ -134,16 +88,30 @@ def test_too_few_thing_pixels_are_void_and_keep_their_semantic_label() -> None:
 
 @pytest.mark.parametrize("rows", [["cd", "cd"], ["aa", "aa"], ["aA", "Aa"]], ids=["stuff", "one thing", "no group"])
 def test_the_contract_holds_for_images_of_one_sort(rows: list[str]) -> None:
-    assert_contract(read_out(*image(rows), IS_THING), (2, 2))
+    prediction = read(*image(rows))
+    assert_contract(prediction, (2, 2))
+    assert_instances_are_the_thing_segments(prediction)
+    assert_contract(read_classes(image(rows)[0]), (2, 2))
 
 
-def test_random_outputs_keep_the_contract() -> None:
+@pytest.mark.parametrize("grouping", CLUSTERS)
+def test_random_outputs_keep_the_contract(grouping: str) -> None:
+    if grouping == "dbscan" and importlib.util.find_spec("sklearn") is None:
+        pytest.skip("needs scikit-learn")
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
         logits = 5 * torch.randn(4, 9, 11, generator=generator)
-        prediction = read_out(logits, torch.randn(3, 9, 11, generator=generator), IS_THING)
+        prediction = read(logits, torch.randn(3, 9, 11, generator=generator), grouping)
         assert_contract(prediction, (9, 11))
-        assert all(0 <= segment.score <= 1 for segment in prediction.segments.values())
+        assert_instances_are_the_thing_segments(prediction)
+
+
+def test_the_semantic_task_has_one_segment_a_class_and_no_instances() -> None:
+    prediction = read_classes(image(["aaccAA", "aaddAA", "ccccdd"])[0])
+    assert_contract(prediction, (3, 6))
+    assert prediction.segments == {1: (0, pytest.approx(0.9)), 2: (2, pytest.approx(0.9)), 3: (3, pytest.approx(0.9))}
+    assert prediction.panoptic.tolist() == [[1, 1, 2, 2, 1, 1], [1, 1, 3, 3, 1, 1], [2, 2, 2, 2, 3, 3]]
+    assert len(prediction.masks) == len(prediction.scores) == 0
 
 
 def test_coordinates_run_from_minus_one_to_one_by_row_and_by_column() -> None:
@@ -154,6 +122,14 @@ def test_coordinates_run_from_minus_one_to_one_by_row_and_by_column() -> None:
 
 def test_only_the_embedding_sees_where_a_pixel_is() -> None:
     torch.manual_seed(0)
-    logits, embedding = PixelHeads(8, 5)(torch.ones(1, 8, 4, 4))
+    outputs = PixelHeads(8, 5, embeds=True)(torch.ones(1, 8, 4, 4))
+    logits, embedding = outputs["logits"], outputs["embedding"]
+    assert embedding.shape == (1, EMBEDDING, 4, 4)
     assert torch.allclose(logits, logits[..., :1, :1].expand_as(logits))
     assert not torch.allclose(embedding[..., 0, 0], embedding[..., 3, 3])
+
+
+def test_without_an_embedding_there_are_logits_alone() -> None:
+    heads = PixelHeads(8, 5, embeds=False)
+    assert heads(torch.ones(1, 8, 4, 4)).keys() == {"logits"}
+    assert sum(p.numel() for p in heads.parameters()) == 8 * 5 + 5

@@ -10,6 +10,7 @@ import torch
 from bench.data.batches import batches
 from bench.data.prepared import prepare
 from bench.data.scenes import Scenes
+from bench.data.view import View
 from bench.predict import evaluate
 from models.registry import build
 
@@ -26,8 +27,8 @@ STEPS_A_CHECK = 50
     ],
 )
 def test_four_images_are_learnt_by_heart(name: str, lr: float, max_steps: int, tmp_path: Path) -> None:
-    data = prepare(Scenes(), "train", (64, 64), 4, tmp_path)
-    batch = next(batches(data, 4, seed=0, epoch=0, augment=False, shuffle=False, drop_last=False))
+    data = View(prepare(Scenes(), "train", (64, 64), 4, tmp_path))
+    batch = next(batches(data, 4, seed=0, epoch=0, augmentation=None, shuffle=False, drop_last=False))
     torch.manual_seed(0)
     model = build(name, data.categories, (64, 64))
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)

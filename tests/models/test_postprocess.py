@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
-from models.interface import PredictedSegment
+from models.categories import Task
+from models.interface import PredictedSegment, Prediction
 from models.postprocess import (
     detr_panoptic,
     instances_from_queries,
     mask2former_panoptic,
     panoptic_from_queries,
     predict_from_queries,
-    semantic_from_queries,
+    votes_from_queries,
 )
 
 IS_THING = (True, True, False)
@@ -128,7 +130,9 @@ def test_segments_that_the_mask_threshold_leaves_too_small_are_dropped_without_a
 def test_semantic_sums_the_votes_of_all_queries() -> None:
     # Pixel 0: thing 0.6 * 0.9 = 0.54 against stuff 0.5 * 0.6 + 0.5 * 0.5 = 0.55.
     probs = classes((THING, 0.6), (STUFF, 0.5), (STUFF, 0.5))
-    assert semantic_from_queries(probs, masks([[0.9, 0.9]], [[0.6, 0.1]], [[0.5, 0.1]])).tolist() == [[STUFF, THING]]
+    votes = votes_from_queries(probs, masks([[0.9, 0.9]], [[0.6, 0.1]], [[0.5, 0.1]]))
+    torch.testing.assert_close(votes[:, 0, 0], torch.tensor([0.54, 0.0, 0.55]))
+    assert votes.argmax(0).tolist() == [[STUFF, THING]]
 
 
 def test_instances_are_scored_by_class_and_mask_and_sorted() -> None:
@@ -157,8 +161,52 @@ def test_masks_are_upsampled_before_any_decision() -> None:
     logits = torch.tensor([[20.0, -20.0, -20.0, -20.0]])  # one query, no-object last
     mask = torch.full((1, 2, 2), -8.0)
     mask[0, :, 0] = 8.0
-    (prediction,) = predict_from_queries(logits[None], mask[None], (8, 8), IS_THING, mask2former_panoptic)
+    (prediction,) = predict_from_queries(logits[None], mask[None], (8, 8), IS_THING, "panoptic", mask2former_panoptic)
     assert prediction.panoptic[0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
     assert prediction.semantic.shape == (8, 8)
     assert prediction.masks.shape == (2, 8, 8)
     assert prediction.segments == {1: PredictedSegment(THING, 1.0)}
+
+
+def decoded(task: Task, *rows: tuple[list[float], list[float]]) -> Prediction:
+    """Queries as (class probabilities with no-object last, mask probabilities of a strip)."""
+    class_logits = torch.tensor([row for row, _ in rows]).log()
+    mask_logits = torch.tensor([[strip] for _, strip in rows]).logit()
+    size = (1, mask_logits.shape[-1])
+    return predict_from_queries(class_logits[None], mask_logits[None], size, IS_THING, task, mask2former_panoptic)[0]
+
+
+def test_the_semantic_task_decodes_to_one_segment_a_class_scored_by_its_share_of_the_votes() -> None:
+    thing, stuff = ([0.9, 0.0, 0.0, 0.1], [0.9, 0.9, 0.1]), ([0.0, 0.0, 0.8, 0.2], [0.1, 0.1, 0.9])
+    prediction = decoded("semantic", thing, stuff, thing)
+    assert prediction.semantic.tolist() == [[THING, THING, STUFF]]
+    assert prediction.panoptic.tolist() == [[1, 1, 2]]
+    shares = [2 * 0.81 / (2 * 0.81 + 0.08), 0.72 / (0.72 + 2 * 0.09)]
+    assert prediction.segments == {
+        1: (THING, pytest.approx(shares[0])),
+        2: (STUFF, pytest.approx(shares[1])),
+    }
+    assert len(prediction.masks) == len(prediction.categories) == len(prediction.scores) == 0
+
+
+def test_in_the_instance_task_what_no_query_claims_is_background() -> None:
+    """Also what a query claims for stuff, which none was trained to do."""
+    thing, stuff = ([0.9, 0.0, 0.05, 0.05], [0.9, 0.9, 0.4, 0.1]), ([0.0, 0.0, 0.95, 0.05], [0.1, 0.9, 0.9, 0.1])
+    prediction = decoded("instance", thing, stuff)
+    assert prediction.semantic.tolist() == [[THING, THING, STUFF, STUFF]]
+    assert prediction.panoptic.tolist() == [[1, 1, 2, 2]]
+    assert {n: segment.category for n, segment in prediction.segments.items()} == {1: THING, 2: STUFF}
+    assert set(prediction.categories.tolist()) == {THING, OTHER_THING}
+
+
+def test_a_pixel_is_background_in_the_instance_task_where_the_strongest_claim_is_below_a_half() -> None:
+    query = ([0.9, 0.0, 0.0, 0.1], [0.5, 0.6, 0.7])
+    assert decoded("instance", query).semantic.tolist() == [[STUFF, THING, THING]]
+
+
+def test_without_a_stuff_category_there_is_no_background() -> None:
+    class_logits, mask_logits = torch.tensor([[[9.0, 0.0, 0.0]]]), torch.tensor([[[[9.0, -9.0]]]])
+    (prediction,) = predict_from_queries(
+        class_logits, mask_logits, (1, 2), (True, True), "instance", mask2former_panoptic
+    )
+    assert prediction.panoptic.tolist() == [[1, 0]]

@@ -21,7 +21,7 @@ QUICK = [entry.name for entry in ENTRIES if entry.is_floor or entry.name.endswit
 SIZE = (48, 64)
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.is_network], ids=lambda entry: entry.name)
 def test_every_builder_is_there_and_takes_the_options(entry: Entry) -> None:
     module, _, function = entry.builder.partition(":")
     builder = getattr(importlib.import_module(module), function)
@@ -40,7 +40,7 @@ def test_an_unknown_network_names_the_nearest() -> None:
 
 
 def test_a_name_like_no_other_lists_what_there_is() -> None:
-    with pytest.raises(UnknownNameError, match=r"^unknown model 'zzzz'; known: majority, .*mask2former-small$"):
+    with pytest.raises(UnknownNameError, match=r"^unknown model 'zzzz'; known: majority, .*mask2former-small, "):
         find("zzzz")
 
 
@@ -55,6 +55,14 @@ def test_an_unknown_option_names_the_nearest() -> None:
 def test_an_option_of_the_wrong_type_is_refused(value: object, toy_categories: Categories) -> None:
     with pytest.raises(UnknownNameError, match="option width of unet takes int, got"):
         build("unet", toy_categories, (32, 32), width=value)
+
+
+def test_an_oracle_is_registered_and_cannot_be_built(toy_categories: Categories) -> None:
+    oracles = [entry.name for entry in ENTRIES if not entry.is_network]
+    assert oracles == ["oracle-nearest", "oracle-bilinear", "oracle-stride4"]
+    for name in oracles:
+        with pytest.raises(ValueError, match=rf"^{name} is an oracle, not a network, .* `--suite oracle`$"):
+            build(name, toy_categories, (32, 32))
 
 
 def test_options_given_stand_over_the_defaults() -> None:

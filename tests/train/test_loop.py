@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.data.prepared import Prepared
+from bench.data.view import View
 from bench.spec import Recipe
 from bench.train.loop import DivergedError, Trainer, fit_floor, rate_factor
 from bench.train.seeds import axis_seed
@@ -37,7 +37,7 @@ class Trained:
         return [json.loads(line) for line in self.history.splitlines()]
 
 
-def train(data: Prepared, folder: Path, seed: int = 0, name: str = "unet-small", **values: Any) -> Trained:
+def train(data: View, folder: Path, seed: int = 0, name: str = "unet-small", **values: Any) -> Trained:
     torch.manual_seed(axis_seed(seed, "initialisation"))
     model = build(name, data.categories, data.size)
     trainer, reports = Trainer(model, data, recipe(**values), seed, mixed=True), list[dict[str, Any]]()
@@ -49,7 +49,7 @@ def train(data: Prepared, folder: Path, seed: int = 0, name: str = "unet-small",
 class Turning(SegmentationModel):
     """One weight; the second term of the loss turns bad at the third step."""
 
-    def __init__(self, data: Prepared, bad: float) -> None:
+    def __init__(self, data: View, bad: float) -> None:
         super().__init__()
         self.categories, self.bad, self.calls = data.categories, bad, 0
         self.weight = nn.Parameter(torch.ones(1))
@@ -81,27 +81,27 @@ def test_the_rate_of_each_of_six_steps(values: dict[str, Any], expected: list[fl
     assert [rate_factor(recipe(**values), step, 6) for step in range(6)] == pytest.approx(expected)
 
 
-def test_the_rate_reaches_the_optimiser(eight_scenes: Prepared, tmp_path: Path) -> None:
+def test_the_rate_reaches_the_optimiser(eight_scenes: View, tmp_path: Path) -> None:
     trained = train(eight_scenes, tmp_path, schedule="step", lr=2e-3, epochs=3)
     assert [group["lr"] for group in trained.trainer.optimizer.param_groups] == pytest.approx([2e-4])
 
 
 @pytest.mark.parametrize("name", ["unet-small", "maskattn-unet-small"])
-def test_one_seed_gives_the_same_bits_twice(name: str, eight_scenes: Prepared, tmp_path: Path) -> None:
+def test_one_seed_gives_the_same_bits_twice(name: str, eight_scenes: View, tmp_path: Path) -> None:
     first, second = (train(eight_scenes, tmp_path, 3, name) for _ in range(2))
     assert first.history == second.history
     state = second.model.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in first.model.state_dict().items())
 
 
-def test_another_seed_gives_another_network(eight_scenes: Prepared, tmp_path: Path) -> None:
+def test_another_seed_gives_another_network(eight_scenes: View, tmp_path: Path) -> None:
     first, second = (train(eight_scenes, tmp_path, seed) for seed in (0, 1))
     assert first.history != second.history
     state = second.model.state_dict()
     assert any(not torch.equal(value, state[key]) for key, value in first.model.state_dict().items())
 
 
-def test_what_ran_before_leaves_the_result_alone(eight_scenes: Prepared, tmp_path: Path) -> None:
+def test_what_ran_before_leaves_the_result_alone(eight_scenes: View, tmp_path: Path) -> None:
     """The sampling of the loss draws from the epoch's own seed."""
     models = []
     for noise in (1, 1000):
@@ -113,13 +113,13 @@ def test_what_ran_before_leaves_the_result_alone(eight_scenes: Prepared, tmp_pat
     assert all(torch.equal(value, models[1][key]) for key, value in models[0].items())
 
 
-def test_the_loss_falls(eight_scenes: Prepared, tmp_path: Path) -> None:
-    rows = train(eight_scenes, tmp_path, epochs=12, augment=False).rows
+def test_the_loss_falls(eight_scenes: View, tmp_path: Path) -> None:
+    rows = train(eight_scenes, tmp_path, epochs=12, augmentation=None).rows
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
     assert rows[-1]["terms"]["cross_entropy"] < rows[0]["terms"]["cross_entropy"]
 
 
-def test_history_has_a_line_an_epoch_and_no_times(eight_scenes: Prepared, tmp_path: Path) -> None:
+def test_history_has_a_line_an_epoch_and_no_times(eight_scenes: View, tmp_path: Path) -> None:
     rows = train(eight_scenes, tmp_path, epochs=3).rows
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 2), (2, 4), (3, 6)]
     for row in rows:
@@ -129,7 +129,7 @@ def test_history_has_a_line_an_epoch_and_no_times(eight_scenes: Prepared, tmp_pa
         assert all(math.isfinite(value) for value in row["terms"].values())
 
 
-def test_progress_counts_steps_and_marks_the_end_of_each_epoch(eight_scenes: Prepared, tmp_path: Path) -> None:
+def test_progress_counts_steps_and_marks_the_end_of_each_epoch(eight_scenes: View, tmp_path: Path) -> None:
     reports = train(eight_scenes, tmp_path).reports
     assert [(row["epoch"], row["step"], row["epoch_end"]) for row in reports] == [
         (1, 1, False),
@@ -143,7 +143,7 @@ def test_progress_counts_steps_and_marks_the_end_of_each_epoch(eight_scenes: Pre
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_stops_with_its_step_and_parts(
-    bad: float, eight_scenes: Prepared, tmp_path: Path
+    bad: float, eight_scenes: View, tmp_path: Path
 ) -> None:
     model = Turning(eight_scenes, bad)
     trainer = Trainer(model, eight_scenes, recipe(), 0, mixed=False)
@@ -153,25 +153,25 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_parts(
     assert bool(model.weight.isfinite().all())
 
 
-def test_fewer_images_than_a_batch_make_one_step_an_epoch(eight_scenes: Prepared, tmp_path: Path) -> None:
+def test_fewer_images_than_a_batch_make_one_step_an_epoch(eight_scenes: View, tmp_path: Path) -> None:
     trained = train(eight_scenes, tmp_path, batch_size=14)
     assert [row["step"] for row in trained.rows] == [1, 2]
     assert trained.trainer.images_per_s == trained.reports[-1]["images_per_s"]
 
 
-def test_a_last_batch_that_is_not_full_is_dropped(eight_scenes: Prepared, tmp_path: Path) -> None:
+def test_a_last_batch_that_is_not_full_is_dropped(eight_scenes: View, tmp_path: Path) -> None:
     assert [row["step"] for row in train(eight_scenes, tmp_path, batch_size=3).rows] == [2, 4]
 
 
-def test_clipping_bounds_the_gradient(eight_scenes: Prepared, tmp_path: Path) -> None:
+def test_clipping_bounds_the_gradient(eight_scenes: View, tmp_path: Path) -> None:
     trained = train(eight_scenes, tmp_path, clip_norm=0.01)
     norms = [p.grad.norm() for p in trained.model.parameters() if p.grad is not None]
     assert float(torch.stack(norms).norm()) <= 0.01 + 1e-6
 
 
-def test_a_floor_is_fitted_on_every_image_without_augmentation(eight_scenes: Prepared) -> None:
+def test_a_floor_is_fitted_on_every_image_without_augmentation(eight_scenes: View) -> None:
     model = build("majority", eight_scenes.categories, eight_scenes.size)
-    fit_floor(model, eight_scenes, recipe(batch_size=3, augment=False))
+    fit_floor(model, eight_scenes, recipe(batch_size=3, augmentation=None))
     assert isinstance(model, Floor)
     labelled = sum(int((segments > 0).sum()) for segments in eight_scenes.segments)
     assert int(model.counts.sum()) == labelled

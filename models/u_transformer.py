@@ -1,12 +1,13 @@
-"""Self-Attention UNet: U-Net Transformer (Petit et al. 2021, arXiv 2103.06104), the paper's reference [47].
+"""U-Transformer: U-Net Transformer (Petit et al. 2021, arXiv 2103.06104), the paper's reference [47].
 
-Self-attention at the bottom, and on each skip a cross-attention whose output gates the skip. It is not 'MaskAttn-UNet
-without the mask' (AUDIT A38).
+Self-attention at the bottom, and on each skip a cross-attention whose output gates the skip. The paper's Table 7 calls
+it Self-Attention UNet, though it is not 'MaskAttn-UNet without the mask' (AUDIT A38).
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from models.attention import MultiHeadAttention
 from models.blocks import DoubleConv, Up
-from models.categories import Categories
+from models.categories import Categories, Task
 from models.pixel_model import PixelModel
 
 
@@ -69,7 +70,7 @@ class SkipGate(nn.Module):
         return skip * F.interpolate(gate, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-class SelfAttentionUNet(nn.Module):
+class UTransformer(nn.Module):
     """(B, 3, H, W) -> (B, width, H, W)."""
 
     stride = 16
@@ -95,5 +96,7 @@ class SelfAttentionUNet(nn.Module):
         return x
 
 
-def self_attention_unet(categories: Categories, size: tuple[int, int], *, width: int, heads: int) -> PixelModel:
-    return PixelModel(SelfAttentionUNet(width, heads), categories, size, "self-attention-unet")
+def u_transformer(
+    categories: Categories, size: tuple[int, int], task: Task, *, width: int, heads: int, **shared: Any
+) -> PixelModel:
+    return PixelModel(UTransformer(width, heads), categories, size, "u-transformer", task, **shared)

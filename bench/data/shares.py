@@ -1,0 +1,27 @@
+"""Subsets of a split by the hash of the image id: fixed, and the smaller within the larger. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import get_args
+
+from bench.errors import UserError
+from bench.spec import Percent
+
+PERCENTS: tuple[int, ...] = get_args(Percent)
+
+
+def chosen_ids(ids: Sequence[str], limit: int | None) -> list[str]:
+    """The `limit` ids with the smallest sha256, in their old order; None is all."""
+    if limit is None:
+        return list(ids)
+    if limit < 1:
+        raise UserError(f"the limit on images is {limit}; expected 1 or more")
+    kept = set(sorted(ids, key=lambda id: hashlib.sha256(id.encode()).hexdigest())[:limit])
+    return [id for id in ids if id in kept]
+
+
+def share_ids(ids: Sequence[str], percent: int) -> list[str]:
+    """`percent` of the ids, rounded down, but at least one."""
+    return chosen_ids(ids, max(1, len(ids) * percent // 100))

@@ -1,0 +1,126 @@
+"""A chart as plain data, and its drawing as SVG, PNG and PDF: equal charts give equal bytes.
+
+matplotlib is imported when something is drawn, since it takes longer than the rest of a report.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FORMATS = ("svg", "png", "pdf")
+# Okabe and Ito (2008), told apart with any colour vision; a marker and a dash each, for print without colour.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES = ("-", "--", ":", "-.", (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)))
+PRINTED = "#555555"  # the paper's own numbers
+STYLE = {
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "figure.titlesize": 8.0,
+    "xtick.labelsize": 7.0,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.linewidth": 0.4,
+    "grid.color": "#d8d8d8",
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4.0,
+    "pdf.fonttype": 42,  # text stays text
+    "svg.hashsalt": "maskattn-bench",  # else every drawing has other ids
+}
+WIDTH, ROW_HEIGHT, REST_HEIGHT = 7.0, 1.4, 1.0  # inches; a page's text is about 7 wide
+DOTS_PER_INCH = 200
+UNDATED: Mapping[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points (x, y) under one name. `printed`: the paper's numbers, drawn as hollow markers without a line."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+    printed: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of axes; `top` is where the y axis ends, None where the numbers decide. It begins at 0. A title may be
+    wider than its panel where the next one has none.
+    """
+
+    title: str
+    y_label: str
+    lines: tuple[Line, ...]
+    top: float | None = None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Rows of panels over one x axis, logarithmic to the base 2, which names only the places of `ticks` (x, text)."""
+
+    name: str  # of its files
+    alt: str  # what is to be seen, for who does not see it
+    title: str
+    x_label: str
+    ticks: tuple[tuple[float, str], ...]
+    rows: tuple[tuple[Panel, ...], ...]
+
+
+def draw(chart: Chart) -> dict[str, bytes]:
+    """The chart's files by format: svg, png and pdf."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # nobody's own matplotlibrc
+        matplotlib.rcParams.update(STYLE)
+        height = ROW_HEIGHT * len(chart.rows) + REST_HEIGHT
+        figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, layout="constrained")
+        axes = figure.subplots(len(chart.rows), max(map(len, chart.rows)), sharex=True, squeeze=False)
+        names: dict[str, Any] = {}
+        for row, panels in zip(axes, chart.rows, strict=True):
+            for place, panel in zip(row, panels, strict=True):
+                names |= _draw_panel(place, panel, chart)
+        figure.suptitle(chart.title)
+        for place in axes[-1]:
+            place.set_xlabel(chart.x_label)
+        figure.legend(names.values(), names.keys(), loc="outside lower center", ncols=3, frameon=False)
+        return {name: _bytes(figure, name) for name in FORMATS}
+
+
+def _draw_panel(axes: Any, panel: Panel, chart: Chart) -> dict[str, Any]:
+    """The lines' handles by label, for the legend."""
+    axes.set_title(panel.title, loc="left")
+    axes.set_ylabel(panel.y_label)
+    axes.set_xscale("log", base=2)
+    places, texts = zip(*chart.ticks, strict=True)
+    axes.set_xticks(places, texts, rotation=90)
+    axes.set_xticks([], minor=True)
+    names = {}
+    ours = printed = 0
+    for line in panel.lines:
+        x, y = zip(*line.points, strict=True)
+        if line.printed:
+            look: dict[str, Any] = {"color": PRINTED, "marker": MARKERS[-1 - printed], "linestyle": "none"}
+            (names[line.label],) = axes.plot(x, y, markerfacecolor="none", clip_on=False, **look)
+            printed += 1
+        else:
+            look = {"color": COLORS[ours], "marker": MARKERS[ours], "linestyle": DASHES[ours]}
+            (names[line.label],) = axes.plot(x, y, clip_on=False, **look)
+            ours += 1
+    axes.set_ylim(0, panel.top)
+    return names
+
+
+def _bytes(figure: Any, name: str) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=name, metadata=UNDATED[name])
+    return buffer.getvalue()
