@@ -153,7 +153,12 @@ def _data_commands(command: argparse.ArgumentParser) -> None:
         part.add_argument("name", metavar="DATASET")
         _data_options(part)
     _json_option(verify)
-    prepare.add_argument("--sizes", default="128x128", metavar="HxW,HxW", help="default 128x128")
+    prepare.add_argument(
+        "--sizes", default="128x128", metavar="HxW,HxW", help="made in one pass over the images; default 128x128"
+    )
+    prepare.add_argument(
+        "--skip-bad", action="store_true", help="leave out images that cannot be read; the manifest says which and why"
+    )
 
 
 def _positive(text: str) -> int:

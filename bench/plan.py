@@ -66,6 +66,7 @@ class Cell:
 @dataclass(frozen=True)
 class Plan:
     cells: tuple[Cell, ...]
+    skipped: tuple[str, ...]  # why a network of the suite has no run at a size
     missing: dict[str, Missing]  # the suite's datasets that are not here
     sources: dict[str, Source]
 
@@ -111,13 +112,22 @@ def make_plan(choice: Choice, store: Store, prepare_data: Progress | None = None
         assert not isinstance(embedded, Missing)
         sources = {EMBEDDED: embedded}
     rows = _rows(choice)
+    sizes = tuple(dict.fromkeys(choice.profile.fit_size(size) for size in choice.suite.sizes))
     cells = [
         cell
         for source in sources.values()
-        for size in dict.fromkeys(choice.profile.fit_size(size) for size in choice.suite.sizes)
+        for size in sizes
         for cell in _column(choice, rows, source, size, store, prepare_data)
     ]
-    return Plan(tuple(_with_times(cells, store)), missing, sources)
+    reasons = (_refusal(entry, size, choice.profile) for entry, _ in rows for size in sizes)
+    skipped = tuple(dict.fromkeys(reason for reason in reasons if reason))
+    return Plan(tuple(_with_times(cells, store)), skipped, missing, sources)
+
+
+def _refusal(entry: ModelEntry, size: tuple[int, int], profile: Profile) -> str | None:
+    options, _ = _options(entry, profile)
+    reason: str | None = _find_model(entry.name).refusal(size, options)
+    return reason
 
 
 def _rows(choice: Choice) -> list[tuple[ModelEntry, tuple[int, ...]]]:
@@ -159,6 +169,8 @@ def _column(
         check_disjoint(train, val)
     cells = []
     for entry, seeds in rows:
+        if _refusal(entry, size, choice.profile):
+            continue
         oracle = not _find_model(entry.name).is_network
         options, weights = _options(entry, choice.profile)
         recipe = recipe_for(_find_model(entry.name), options, choice.profile, choice.suite.task, entry.recipe)

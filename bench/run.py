@@ -41,6 +41,7 @@ from models.registry import find as find_model
 
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "torchvision", "transformers", "timm", "fvcore", "pycocotools", "numpy", "pillow")
+MOST_WORKERS = 8  # processes that make batches for a GPU
 REPORT_EVERY = 0.1  # seconds between two progress messages
 
 Send = Callable[[dict[str, Any]], None]
@@ -163,7 +164,8 @@ def _train(job: Job, model: SegmentationModel, data: View, folder: Path, report:
     if model.fits_statistics:
         fit_floor(model, data, spec.recipe)
         return
-    trainer = Trainer(model, data, spec.recipe, spec.seed, spec.precision == "mixed")
+    workers = min(MOST_WORKERS, job.threads) if job.device.startswith("cuda") else 0  # a CPU has no core to spare
+    trainer = Trainer(model, data, spec.recipe, spec.seed, spec.precision == "mixed", workers)
     trainer.train(folder / "history.jsonl", report.step)
     clock.facts["train_images_per_s"] = trainer.images_per_s
     clock.facts["seconds_waiting_for_data"] = round(trainer.waited, 3)

@@ -21,31 +21,33 @@ FFN_FACTOR = 4  # inner width of the feed-forward part over C; the paper does no
 def key_masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """softmax(q k^T / sqrt(d) + M) v, Eq. 1, with the same M for every query and head.
 
-    q: (B, h, N, d), k and v: (B, h, M, d), mask: (B, M) or, for all images, (1, M); floats are added to the logits,
-    bools say which keys are kept (the others get minus infinity); None is no mask. Returns (B, h, N, d).
+    q: (B, h, N, d), k and v: (B, h, M, d). mask: a float a key (B, M), added to the logits; or int64 (B, K), the places
+    of the K keys kept, where M is 0, and minus infinity for all others; 1 stands for B where all images share it. None
+    is no mask. Returns (B, h, N, d).
     """
     if mask is None:
         return F.scaled_dot_product_attention(q, k, v)
-    if mask.dtype == torch.bool:
-        return kept_keys_attention(q, k, v, mask)
-    return _biased_attention(q, k, v, mask)
+    if mask.dtype != torch.int64:
+        return _biased_attention(q, k, v, mask)
+    if torch.jit.is_tracing():  # counting FLOPs: the dense product of the equation
+        kept = torch.zeros(len(mask), k.shape[2], device=k.device).scatter(1, mask, 1.0) > 0
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=kept[:, None, None, :])
+    return F.scaled_dot_product_attention(q, *_gathered(k, v, mask))
 
 
 def kept_keys_attention(q: Tensor, k: Tensor, v: Tensor, kept: Tensor, scale: float | None = None) -> Tensor:
-    """Attention over the kept keys alone: exactly Eq. 1 with M = 0 where kept and minus infinity where dropped.
+    """Attention over the kept keys alone, where images may keep different numbers of them.
 
-    q: (B, h, N, d), k and v: (B, h, M, d), kept: (B, M) or (1, M) bool, any number of keys an image; scale: 1 / sqrt(d)
-    by default. Returns (B, h, N, d), zeros (and zero gradients) for an image that keeps none. The shorter lists of
-    keys are padded to the longest, so that the work falls with the number of keys kept. While FLOPs are counted it is
-    the dense product of the equation.
+    q: (B, h, N, d), k and v: (B, h, M, d), kept: (B, M) or (1, M) bool; scale: 1 / sqrt(d) by default. Returns
+    (B, h, N, d), zeros (and zero gradients) for an image that keeps none. The shorter lists of keys are padded to the
+    longest, so that the work falls with the number of keys kept.
     """
     kept = kept.expand(len(k), -1)
-    if torch.jit.is_tracing():
+    if torch.jit.is_tracing():  # as above
         return F.scaled_dot_product_attention(q, k, v, attn_mask=kept[:, None, None, :], scale=scale)
     counts = kept.sum(1)
     fewest, most = torch.stack([counts.min(), counts.max().clamp(min=1)]).tolist()
-    places = kept.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, None, :most, None]
-    k, v = torch.take_along_dim(k, places, 2), torch.take_along_dim(v, places, 2)
+    k, v = _gathered(k, v, kept.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most])
     if fewest == most:
         return F.scaled_dot_product_attention(q, k, v, scale=scale)
     filled = torch.arange(most, device=k.device) < counts.clamp(min=1)[:, None]  # one place always, for the softmax
@@ -53,9 +55,15 @@ def kept_keys_attention(q: Tensor, k: Tensor, v: Tensor, kept: Tensor, scale: fl
     return attended * (counts > 0)[:, None, None, None]
 
 
+def _gathered(k: Tensor, v: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """k and v: (B, h, M, d), places: (B, K) or (1, K) -> (B, h, K, d) each."""
+    index = places[:, None, :, None]
+    return torch.take_along_dim(k, index, 2), torch.take_along_dim(v, index, 2)
+
+
 def _biased_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """Eq. 1 with a bias (B, M) or (1, M) that may need a gradient."""
-    if torch.jit.is_tracing():  # counting FLOPs: the plain call, so that padding is not counted
+    if torch.jit.is_tracing():  # as above, so that padding is not counted
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None, None, :])
     batch, heads, keys, width = k.shape
     padding = -(width + 1) % WIDTH_MULTIPLE

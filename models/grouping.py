@@ -18,10 +18,11 @@ from scipy import ndimage
 from torch import Tensor
 
 MAX_INSTANCES = 100  # detections an image that COCO's AP looks at
-SAME_INSTANCE = 0.7  # cosine from which on two pixels are one instance
-MIN_PIXELS = 4  # smaller groups are noise
-SEEDS = 8  # a round; more at once saves rounds and costs products
-SHIFTS = 2  # mean-shift steps of a group's centre
+SAME_INSTANCE = 0.85  # cosine from which on two pixels are one instance
+MIN_PIXELS = 8  # smaller groups are noise
+SEEDS = 8  # tried at once, or more where few pixels are left:
+PAIRS = 2**15  # of a seed and a pixel; more would save rounds and cost products
+SHIFTS = 3  # mean-shift steps of a centre
 DBSCAN_RADIUS = 0.5  # the released evaluator's eps and min_samples
 DBSCAN_MIN_PIXELS = 5
 EIGHT_NEIGHBOURS = ((1, 1, 1), (1, 1, 1), (1, 1, 1))
@@ -43,23 +44,23 @@ def group(name: str, semantic: Tensor, embedding: Tensor, confidence: Tensor, is
 
     Every instance lies in one class. At most MAX_INSTANCES are left, by falling mean confidence.
     """
-    instances = torch.zeros_like(semantic)
+    vectors, sureness = embedding.flatten(1).T.contiguous(), confidence.flatten()
+    instances = torch.zeros_like(semantic).flatten()
     count = 0
-    vectors = embedding.movedim(0, -1).contiguous()
     present = torch.bincount(semantic.flatten(), minlength=len(is_thing)) > 0
     for category in (present & is_thing).nonzero().flatten().tolist():
         region = semantic == category
-        found = CLUSTERS[name](region, vectors[region], confidence[region])
-        instances[region] = torch.where(found > 0, found + count, 0)
+        places = region.flatten().nonzero().flatten()
+        found = CLUSTERS[name](region, vectors[places], sureness[places])
+        instances[places] = torch.where(found > 0, found + count, 0)
         count += int(found.max())
-    return _best(instances, confidence, count)
+    return _best(instances, sureness, count).view_as(semantic)
 
 
 def _best(instances: Tensor, confidence: Tensor, count: int) -> Tensor:
-    """Renumbers `count` instances by falling mean confidence; drops the empty and those past the limit."""
-    labels = instances.flatten()
-    areas = torch.bincount(labels, minlength=count + 1)
-    totals = confidence.new_zeros(count + 1).index_add(0, labels, confidence.flatten())
+    """Renumbers `count` instances by falling mean confidence; drops the empty and those past the limit. (H W) each."""
+    areas = torch.bincount(instances, minlength=count + 1)
+    totals = confidence.new_zeros(count + 1).index_add(0, instances, confidence)
     present = areas[1:].nonzero().flatten() + 1
     order = (totals[present] / areas[present]).argsort(descending=True, stable=True)
     best = present[order[:MAX_INSTANCES]]
@@ -79,11 +80,12 @@ def greedy(_region: Tensor, vectors: Tensor, confidence: Tensor) -> Tensor:
     centres = vectors.new_zeros(0, vectors.shape[1])
     left = vectors
     while len(left) >= MIN_PIXELS and len(centres) < MAX_INSTANCES:
-        seeds = confidence.topk(min(SEEDS, len(left))).indices
+        seeds = confidence.topk(min(max(SEEDS, PAIRS // len(left)), len(left))).indices
         found, near = _shift(left, left[seeds])
         centres = _distinct(torch.cat([centres, found[near.sum(0) >= MIN_PIXELS]]))
-        kept = ~near.any(1)
-        kept[seeds] = False  # a seed that its own centre has left behind is not tried again
+        gone = near.any(1)
+        gone[seeds] = True  # a seed that its own centre has left behind is not tried again
+        kept = (~gone).nonzero().flatten()
         left, confidence = left[kept], confidence[kept]
     if not len(centres):
         return torch.zeros(len(vectors), dtype=torch.int64, device=vectors.device)

@@ -54,20 +54,20 @@ class StaticMask(nn.Module):
 
 
 class RandomFixedMask(nn.Module):
-    """A random half of the positions, (1, N) bool, True = kept; saved with the weights."""
+    """The places (1, N/2) of a random half of the positions, which are kept; saved with the weights."""
 
-    kept: Tensor
+    places: Tensor
 
     def __init__(self, positions: int) -> None:
         super().__init__()
-        self.register_buffer("kept", random_half(1, positions))
+        self.register_buffer("places", half(torch.rand(1, positions)))
 
     def forward(self, _tokens: Tensor) -> Tensor:
-        return self.kept
+        return self.places
 
 
 class RandomResampledMask(nn.Module):
-    """A random half of each image's positions, (B, N) bool, True = kept.
+    """The places (B, N/2) of a random half of each image's positions, which are kept.
 
     In evaluation a half is dropped too, as in training, but always the same one of N positions: then a prediction
     depends neither on chance nor on the other images of the batch.
@@ -76,9 +76,9 @@ class RandomResampledMask(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         batch, positions, _ = tokens.shape
         if self.training:
-            return random_half(batch, positions, tokens.device)
+            return half(torch.rand(batch, positions, device=tokens.device))
         chance = torch.Generator().manual_seed(EVALUATION_SEED)
-        return random_half(1, positions, generator=chance).to(tokens.device)
+        return half(torch.rand(1, positions, generator=chance)).to(tokens.device)
 
 
 class NoMask(nn.Module):
@@ -86,12 +86,9 @@ class NoMask(nn.Module):
         return None
 
 
-def random_half(
-    rows: int, positions: int, device: torch.device | None = None, generator: torch.Generator | None = None
-) -> Tensor:
-    """(rows, positions) bool with exactly half of each row True, rounded up."""
-    order = torch.rand(rows, positions, device=device, generator=generator).argsort(dim=1)
-    return order < (positions + 1) // 2
+def half(chance: Tensor) -> Tensor:
+    """(B, N) random numbers -> int64 (B, N/2), places of the smaller half of each row, rounded up."""
+    return chance.argsort(dim=1)[:, : (chance.shape[1] + 1) // 2]
 
 
 KINDS: dict[str, Callable[[int, int], nn.Module]] = {

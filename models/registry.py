@@ -43,6 +43,8 @@ CHOICES = {
     "mask": ("learned-binary", "learned-soft", "static", "random-fixed", "random-resampled", "none"),
 }
 
+DEEPER = {"four-stage": 16, "nine-module": 16}  # layouts whose stride is not the entry's
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -55,7 +57,9 @@ class Entry:
     summary: str
     options: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: CHOICES)
-    sizes: tuple[tuple[int, int], ...] = ()  # the only ones (height, width) it takes; empty: any that its stride allows
+    stride: int = 1  # heights and widths are multiples of it
+    sizes: tuple[tuple[int, int], ...] = ()  # the only (height, width) it takes; empty: any that its stride allows
+    sizes_while: str = ""  # the option that ties it to `sizes` while it is on
 
     @property
     def is_floor(self) -> bool:
@@ -65,6 +69,17 @@ class Entry:
     def is_network(self) -> bool:
         """Whether `build` makes something of it: an oracle is the truth itself, scored by `bench.evaluate.oracle`."""
         return self.family != "oracle"
+
+    def refusal(self, size: tuple[int, int], options: Mapping[str, Any]) -> str | None:
+        """Why the network cannot take images of this (height, width) under these options; None where it can."""
+        stride = DEEPER.get(options.get("layout", ""), self.stride)
+        found = "{}x{}".format(*size)
+        if self.sizes and options.get(self.sizes_while) and size not in self.sizes:
+            taken = " or ".join("{}x{}".format(*one) for one in self.sizes)
+            return f"{self.name} takes {taken} images alone, not {found}, while {self.sizes_while} is on"
+        if size[0] % stride or size[1] % stride:
+            return f"{self.name} takes heights and widths that are multiples of {stride}, not {found}"
+        return None
 
 
 ENTRIES = (
@@ -77,7 +92,13 @@ ENTRIES = (
         "floor: the commonest class at each place",
     ),
     Entry(
-        "unet", "U-Net", "unet", "models.unet:unet", "textbook U-Net, 64 to 1024 channels", {"width": 64, **PIXEL_MODEL}
+        "unet",
+        "U-Net",
+        "unet",
+        "models.unet:unet",
+        "textbook U-Net, 64 to 1024 channels",
+        {"width": 64, **PIXEL_MODEL},
+        stride=16,
     ),
     Entry(
         "unet-small",
@@ -86,6 +107,7 @@ ENTRIES = (
         "models.unet:unet",
         "U-Net, 16 to 256 channels",
         {"width": 16, **PIXEL_MODEL},
+        stride=16,
     ),
     Entry(
         "unet-resnet50",
@@ -94,6 +116,7 @@ ENTRIES = (
         "models.resnet_unet:unet_resnet50",
         "U-Net over a ResNet-50 with random weights, the nearest to the paper's parameters and FLOPs of U-Net",
         PIXEL_MODEL,
+        stride=16,
     ),
     Entry(
         "maskattn-unet",
@@ -102,6 +125,7 @@ ENTRIES = (
         "models.maskattn_unet:maskattn_unet",
         "the paper's network: three stages, six mask attention modules",
         MASKATTN,
+        stride=8,
     ),
     Entry(
         "maskattn-unet-encoder",
@@ -110,6 +134,7 @@ ENTRIES = (
         "models.maskattn_unet:maskattn_unet",
         "the same with the modules of the encoder alone (Table 6)",
         {**MASKATTN, "placement": "encoder"},
+        stride=8,
     ),
     Entry(
         "maskattn-unet-decoder",
@@ -118,6 +143,7 @@ ENTRIES = (
         "models.maskattn_unet:maskattn_unet",
         "the same with the modules of the decoder alone (Table 6)",
         {**MASKATTN, "placement": "decoder"},
+        stride=8,
     ),
     Entry(
         "maskattn-unet-none",
@@ -126,6 +152,7 @@ ENTRIES = (
         "models.maskattn_unet:maskattn_unet",
         "the same without modules: the U-Net of Table 5",
         {**MASKATTN, "placement": "none"},
+        stride=8,
     ),
     Entry(
         "maskattn-unet-small",
@@ -134,6 +161,7 @@ ENTRIES = (
         "models.maskattn_unet:maskattn_unet",
         "the paper's network with a quarter of the channels",
         {**MASKATTN, "width": 16},
+        stride=8,
     ),
     Entry(
         "self-attention-unet",
@@ -142,6 +170,7 @@ ENTRIES = (
         "models.maskattn_unet:maskattn_unet",
         "the paper's network without the mask, all else equal",
         {**MASKATTN, "mask": "none"},
+        stride=8,
     ),
     Entry(
         "self-attention-unet-small",
@@ -150,6 +179,7 @@ ENTRIES = (
         "models.maskattn_unet:maskattn_unet",
         "the same with a quarter of the channels",
         {**MASKATTN, "mask": "none", "width": 16},
+        stride=8,
     ),
     Entry(
         "maskattn-unet-released",
@@ -159,7 +189,9 @@ ENTRIES = (
         "what the authors' released code builds: random masks that are never trained, features out of place",
         RELEASED,
         {**CHOICES, "mask": ("random-fixed", "random-resampled", "none")},
+        stride=8,
         sizes=((128, 128),),
+        sizes_while="fixed_layernorm",
     ),
     Entry(
         "u-transformer",
@@ -168,11 +200,18 @@ ENTRIES = (
         "models.u_transformer:u_transformer",
         "self-attention at the bottom, cross-attention on the skips (Petit et al. 2021)",
         {"width": 64, "heads": 4, **PIXEL_MODEL},
+        stride=16,
     ),
-    Entry("detr-r50", "DETR-R50", "detr", "models.detr:detr_r50", "DETR with masks, ResNet-50", WEIGHTS),
-    Entry("detr-r101", "DETR-R101", "detr", "models.detr:detr_r101", "DETR with masks, ResNet-101", WEIGHTS),
+    Entry("detr-r50", "DETR-R50", "detr", "models.detr:detr_r50", "DETR with masks, ResNet-50", WEIGHTS, stride=4),
+    Entry("detr-r101", "DETR-R101", "detr", "models.detr:detr_r101", "DETR with masks, ResNet-101", WEIGHTS, stride=4),
     Entry(
-        "detr-small", "DETR (small)", "detr", "models.detr:detr_small", "DETR, ResNet-18, narrow; for tests", WEIGHTS
+        "detr-small",
+        "DETR (small)",
+        "detr",
+        "models.detr:detr_small",
+        "DETR, ResNet-18, narrow; for tests",
+        WEIGHTS,
+        stride=4,
     ),
     Entry(
         "mask2former-r50",
@@ -181,6 +220,7 @@ ENTRIES = (
         "models.mask2former:mask2former_r50",
         "Mask2Former, ResNet-50",
         WEIGHTS,
+        stride=4,
     ),
     Entry(
         "mask2former-r101",
@@ -189,6 +229,7 @@ ENTRIES = (
         "models.mask2former:mask2former_r101",
         "Mask2Former, ResNet-101",
         WEIGHTS,
+        stride=4,
     ),
     Entry(
         "mask2former-small",
@@ -197,6 +238,7 @@ ENTRIES = (
         "models.mask2former:mask2former_small",
         "Mask2Former, ResNet-18, narrow; for tests",
         WEIGHTS,
+        stride=4,
     ),
     Entry("oracle-nearest", "nearest oracle", "oracle", "", "the truth, nearest to the size and back"),
     Entry("oracle-bilinear", "bilinear oracle", "oracle", "", "the truth's masks averaged, then interpolated"),
@@ -219,17 +261,21 @@ def find(name: str) -> Entry:
 def full_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The network's options, defaults included. Raises UnknownNameError for an option or a value it does not have."""
     entry = find(name)
+    checked: dict[str, Any] = {}
     for key, value in options.items():
         if key not in entry.options:
             raise UnknownNameError(_message(f"option of {name}", key, entry.options))
         expected = type(entry.options[key])
+        if expected is float and type(value) is int:
+            value = float(value)
         if type(value) is not expected:
             raise UnknownNameError(f"option {key} of {name} takes {expected.__name__}, got {value!r}")
         if expected is int and value < 1:
             raise UnknownNameError(f"option {key} of {name} takes a number from 1, got {value}")
         if value not in entry.choices.get(key, (value,)):
             raise UnknownNameError(_message(f"{key} of {name}", value, entry.choices[key]))
-    return {**entry.options, **options}
+        checked[key] = value
+    return {**entry.options, **checked}
 
 
 def build(

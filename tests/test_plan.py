@@ -101,7 +101,7 @@ def test_a_profile_decides_the_backbone_weights_and_the_epochs(tmp_path: Path) -
     profile = PROFILE.model_copy(update={"backbone_weights": "imagenet", "epochs": 9})
     cells = plan_of(tmp_path, suite(models=["detr-small", "unet-small"], floors=False), profile=profile).cells
     assert cells[0].spec.options == {"backbone_weights": "imagenet"}
-    assert cells[-1].spec.options == {"width": 16}
+    assert cells[-1].spec.options == {"width": 16, "grouping": "greedy", "contrastive_weight": 0.5}
     assert {cell.spec.recipe.epochs for cell in cells} == {9}
 
 
@@ -113,3 +113,48 @@ def test_every_profile_loads_under_its_name(name: str) -> None:
 def test_only_full_and_paper_may_stand_beside_the_paper() -> None:
     profiles = [load_named("profile", name, Profile) for name in ("smoke", "quick", "full", "paper")]
     assert [profile.reproduction for profile in profiles] == [False, False, True, True]
+
+
+def test_a_network_is_skipped_with_a_reason_where_it_cannot_take_the_size(tmp_path: Path) -> None:
+    models = [
+        "maskattn-unet-released",
+        "unet-small",
+        {"name": "maskattn-unet-released", "options": {"fixed_layernorm": False}},
+    ]
+    made = plan_of(tmp_path, suite(models=models, sizes=["24x24", "32x32"], floors=False, seeds=[0]))
+    assert [(cell.spec.model, cell.spec.size) for cell in made.cells] == [
+        ("maskattn-unet-released", (24, 24)),
+        ("unet-small", (32, 32)),
+        ("maskattn-unet-released", (32, 32)),
+    ]
+    assert made.skipped == (
+        "maskattn-unet-released takes 128x128 images alone, not 24x24, while fixed_layernorm is on",
+        "maskattn-unet-released takes 128x128 images alone, not 32x32, while fixed_layernorm is on",
+        "unet-small takes heights and widths that are multiples of 16, not 24x24",
+    )
+
+
+def test_shares_of_the_training_split_are_runs_of_their_own(tmp_path: Path) -> None:
+    profile = PROFILE.model_copy(update={"train_images": 20})
+    made = plan_of(tmp_path, suite(train_percent=[10, 100], seeds=[0], floors=False), True, profile=profile)
+    few, whole = (cell.spec for cell in made.cells)
+    assert (few.budget.train_percent, whole.budget.train_percent) == (10, 100)
+    assert few.train_hash != whole.train_hash
+    assert few.val_hash == whole.val_hash
+    assert few.run_id != whole.run_id
+
+
+def test_a_suite_may_name_a_recipe(tmp_path: Path) -> None:
+    models = [{"name": "unet-small", "recipe": "released-coco-panoptic"}, "unet-small"]
+    made = plan_of(tmp_path, suite(models=models, floors=False, seeds=[0]))
+    assert [cell.spec.recipe.name for cell in made.cells] == ["released-coco-panoptic", "maskattn-paper"]
+    with pytest.raises(UserError, match="did you mean 'released-coco-panoptic'"):
+        plan_of(tmp_path, suite(models=[{"name": "unet-small", "recipe": "released-coco-panotic"}]))
+
+
+def test_the_task_decides_the_u_nets_batch(tmp_path: Path) -> None:
+    profile = PROFILE.model_copy(update={"max_batch": None})
+    tasks = ("semantic", "instance", "panoptic")
+    plans = [plan_of(tmp_path, suite(task=task, floors=False, seeds=[0]), profile=profile) for task in tasks]
+    assert [plan.cells[0].spec.recipe.batch_size for plan in plans] == [8, 14, 14]
+    assert [plan.cells[0].spec.task for plan in plans] == list(tasks)

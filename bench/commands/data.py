@@ -15,10 +15,11 @@ from rich.console import Console
 from bench.commands.options import data_roots, name_list, prepared_root, print_json, terminal
 from bench.commands.progress import advancing
 from bench.commands.suites import preparation
+from bench.commands.vanished import vanished_table
 from bench.data.catalog import DATASETS, DataRoots, Missing, find
 from bench.data.download import CITYSCAPES
 from bench.data.download import download as fetch_dataset
-from bench.data.prepared import prepare as prepare_split
+from bench.data.prepared import prepare_sizes
 from bench.data.problem import Problem
 from bench.data.source import NoTruthError, Source, forms
 from bench.data.verify import verify as verify_prepared
@@ -74,12 +75,16 @@ def prepare(options: argparse.Namespace) -> int:
         sizes = [parse_size(text) for text in name_list(options.sizes)]
     except ValueError as error:
         raise UserError(f"--sizes: {error}") from None
-    for size in sizes:
-        for one, split in product(forms(source), source.splits):
-            progress = partial(preparation(console), f"preparing {source.name} {split} at {size_text(size)}")
-            made = prepare_split(one, split, size, None, prepared_root(options), progress)
-            lost, total = made.manifest["segments_vanished"], made.manifest["segments_total"]
-            console.print(f"{made.folder}: {len(made)} images, {lost} of {total} segments vanished")
+    made = []
+    for one, split in product(forms(source), source.splits):
+        what = f"preparing {source.name} {split} at {', '.join(map(size_text, sizes))}"
+        progress = partial(preparation(console), what)
+        made += prepare_sizes(one, split, sizes, None, prepared_root(options), progress, skip_bad=options.skip_bad)
+    for prepared in made:
+        console.print(str(prepared.folder))
+        for skipped in prepared.manifest["skipped"]:
+            console.print(f"  left out: {skipped['reason']}")
+    console.print(vanished_table(made))
     return OK
 
 

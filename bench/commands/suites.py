@@ -35,7 +35,12 @@ def run(options: argparse.Namespace) -> int:
     plan = make_plan(choice, store, preparation(console))
     _say_missing(console, plan)
     if not plan.cells:
-        raise UserError(f"nothing to run: {', '.join(plan.missing)} not here; --datasets scenes runs the embedded one")
+        if plan.missing:
+            missing = ", ".join(plan.missing)
+            raise UserError(f"nothing to run: {missing} not here; --datasets scenes runs the embedded one")
+        raise UserError(
+            f"nothing to run at this size: {'; '.join(plan.skipped)}; the profile {choice.profile.name} may cap it"
+        )
     chosen = [cell for cell in plan.cells if _is_chosen(cell, options.only)]
     console.print(_headline(choice, plan, chosen))
     if not chosen:
@@ -103,6 +108,8 @@ def preparation(console: Console) -> Progress:
 def _say_missing(console: Console, plan: Plan) -> None:
     for missing in plan.missing.values():
         console.print(f"{missing.name}: {missing.what}; {missing.how}")
+    for reason in plan.skipped:
+        console.print(f"skipped: {reason}")
     if plan.missing and set(plan.sources) == {EMBEDDED}:
         console.print("running on the embedded dataset 'scenes', in a column of its own")
 
@@ -151,6 +158,7 @@ def plan(options: argparse.Namespace) -> int:
                 "suite": choice.suite.name,
                 "profile": choice.profile.name,
                 "runs": [_plan_row(cell) for cell in made.cells],
+                "skipped": list(made.skipped),
                 "missing": {name: {"what": m.what, "how": m.how} for name, m in made.missing.items()},
             }
         )

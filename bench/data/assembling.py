@@ -1,32 +1,31 @@
-"""A draft's chunks -> the arrays, tables, hashes and manifest of a prepared folder. Imports no torch."""
+"""Drafts -> the tables, hashes and manifests of prepared folders. Imports no torch."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
 
 from bench.data import tables
-from bench.data.chunks import COUNTED, Chunk, read_chunk, read_names
+from bench.data.draft import CHUNK, COUNTED, IMAGES, SEGMENTS, ArrayFile, Chunk, Draft
 from bench.data.resize import RULE
 from bench.data.shares import PERCENTS, share_ids
 from bench.data.source import Source
 from bench.data.tables import INSTANCE_COLUMNS, SEGMENT_COLUMNS, Rows, TruthHash
-from bench.data.writing import SKIP_HINT
+from bench.data.writing import SKIP_HINT, Size
 from bench.errors import UserError
 from models.categories import Categories
 
 FORMAT = 2  # goes up whenever the meaning of a prepared file or of a draft changes
-MANIFEST, IMAGES, SEGMENTS = "manifest.json", "images.npy", "segments.npy"
+MANIFEST = "manifest.json"
 SEGMENT_TABLE, INSTANCE_TABLE = "segments.parquet", "instances.parquet"
 OWN_INSTANCES, THING_SEGMENTS = "instances", "panoptic things"  # what serves as instance truth
 GROUP = 64  # chunks a row group of the tables
@@ -42,118 +41,156 @@ class Skipped(NamedTuple):
 def assemble(
     source: Source,
     split: str,
-    size: tuple[int, int],
-    files: Sequence[Path],
+    ids: Sequence[str],
+    drafts: Mapping[Size, Draft],
+    finished: Iterable[int],
     bad: Sequence[Skipped],
     skip_bad: bool,
-    folder: Path,
-) -> bool:
-    """Makes the prepared `folder` of a split from its chunk `files`, anew if it is there. Returns whether images are
-    left out; `bad` are those that the listing leaves out already.
+) -> dict[Size, tuple[Path, bool]]:
+    """Makes a whole folder in each draft of the images `ids`; `finished` tells the first of each chunk when it is done.
 
-    Memory stays bounded: one chunk, and the rows of GROUP. Raises UserError where images are bad, unless `skip_bad`.
+    `bad`: what the listing leaves out. Returns each folder, and whether images are left out of it.
     """
-    ids, refused = _names(files)
-    skipped = [*bad, *refused]
-    if skipped and not skip_bad:
-        raise UserError(f"{skipped[0].reason}{SKIP_HINT}")
-    if not ids:
-        raise UserError(f"{source.name} {split}: none of its {len(skipped)} images can be read: {skipped[0].reason}")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
     own = source.has_instances(split)
+    refused: dict[Size, dict[str, str]] = {size: {} for size in drafts}
+    found = {}
+    with ExitStack() as stack:
+        all_of = {
+            size: stack.enter_context(Assembly(ids, size, source.categories, own, draft.whole))
+            for size, draft in drafts.items()
+        }
+        for first in finished:
+            for size, draft in drafts.items():
+                chunk = draft.read(first)
+                refused[size] |= chunk.bad
+                if chunk.bad and not skip_bad:  # the draft is one of an earlier call that did skip
+                    raise UserError(f"{next(iter(chunk.bad.values()))}{SKIP_HINT}")
+                all_of[size].add(chunk)
+        for size, draft in drafts.items():
+            skipped = [*bad, *(Skipped(id, reason) for id, reason in refused[size].items())]
+            assembly = all_of[size]
+            if refused[size]:
+                kept = [id for id in ids if id not in refused[size]]
+                if not kept:
+                    raise UserError(f"{source.name} {split}: no image can be read, the first: {skipped[0].reason}")
+                assembly = stack.enter_context(Assembly(kept, size, source.categories, own, draft.emptied("kept")))
+                for chunk in _kept_only(draft, ids, len(kept), assembly.folder):
+                    assembly.add(chunk)
+            _write_manifest(source, split, size, assembly, skipped)
+            found[size] = assembly.folder, bool(skipped)
+    return found
+
+
+class Assembly:
+    """The images `ids` at one size, taken chunk by chunk: writes their tables into `folder`, counts and hashes.
+
+    Memory stays bounded: one chunk, and the rows of GROUP.
+    """
+
+    def __init__(self, ids: Sequence[str], size: Size, categories: Categories, own: bool, folder: Path) -> None:
+        """`own`: whether there is an instance table."""
+        self.ids, self.own, self.folder = list(ids), own, folder
+        self._pixels = hashlib.sha256()
+        self._counts = np.zeros((len(COUNTED), len(categories)), dtype=np.int64)
+        self._shares = [_Share(self.ids, share_ids(ids, percent), size, categories) for percent in PERCENTS]
+        self._rows: list[tuple[Rows, Rows]] = []
+        self._done = 0
+        self._files = ExitStack()
+        self._write_segments = self._files.enter_context(tables.writer(folder / SEGMENT_TABLE, SEGMENT_COLUMNS))
+        self._write_instances = (
+            self._files.enter_context(tables.writer(folder / INSTANCE_TABLE, INSTANCE_COLUMNS)) if own else None
+        )
+
+    def __enter__(self) -> Assembly:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
+
+    def add(self, chunk: Chunk) -> None:
+        """The next images."""
+        self._pixels.update(chunk.images.data)
+        for share in self._shares:
+            share.segments(self._done, chunk.segments)
+        self._counts += chunk.counts
+        rows = _shifted(chunk.segment_rows, self._done), _shifted(chunk.instance_rows, self._done)
+        self._rows.append(rows)
+        if len(self._rows) == GROUP:
+            self._flush()
+        self._done += len(chunk.images)
+
+    def finish(self) -> dict[str, Any]:
+        """What the manifest says of the images: hashes, shares, counts."""
+        self._flush()
+        self._files.close()
+        for share in self._shares:
+            share.table(self.folder / SEGMENT_TABLE, SEGMENT_COLUMNS)
+            share.table(self.folder / INSTANCE_TABLE if self.own else None, INSTANCE_COLUMNS)
+        fractions = {str(percent): share.to_json() for percent, share in zip(PERCENTS, self._shares, strict=True)}
+        return {
+            "ids_sha256": fractions["100"]["ids_sha256"],
+            "split_hash": fractions["100"]["split_hash"],
+            "pixel_hash": self._pixels.hexdigest(),
+            "fractions": fractions,
+            **_told(self._counts, self.own),
+        }
+
+    def _flush(self) -> None:
+        self._write_segments(tables.join((rows for rows, _ in self._rows), len(SEGMENT_COLUMNS)))
+        if self._write_instances is not None:
+            self._write_instances(tables.join((rows for _, rows in self._rows), len(INSTANCE_COLUMNS)))
+        self._rows = []
+
+
+def _kept_only(draft: Draft, ids: Sequence[str], kept: int, folder: Path) -> Iterator[Chunk]:
+    """The draft's chunks without their bad images; writes the arrays of the `kept` others into `folder`."""
+    size = draft.segments.shape[1:]
+    images = ArrayFile.create(folder / IMAGES, (kept, *size, 3), np.uint8)
+    segments = ArrayFile.create(folder / SEGMENTS, (kept, *size), np.uint16)
+    done = 0
+    for first in range(0, len(ids), CHUNK):
+        chunk = draft.read(first)
+        good = np.array([id not in chunk.bad for id in ids[first : first + CHUNK]])
+        number = np.cumsum(good) - 1
+        part = Chunk(
+            chunk.images[good],
+            chunk.segments[good],
+            _renumbered(chunk.segment_rows, number),
+            _renumbered(chunk.instance_rows, number),
+            chunk.counts,
+            {},
+        )
+        images.write(done, part.images)
+        segments.write(done, part.segments)
+        done += len(part.images)
+        yield part
+
+
+def _write_manifest(source: Source, split: str, size: Size, assembly: Assembly, skipped: Sequence[Skipped]) -> None:
+    """The last file of a folder that is whole then."""
     manifest = {
         "format": FORMAT,
         "dataset": source.name,
         "split": split,
         "size": list(size),
         "categories": source.categories.to_json(),
-        "ids": ids,
+        "ids": assembly.ids,
         "skipped": [one._asdict() for one in skipped],
-        **_write(files, ids, size, source.categories, own, folder),
+        **assembly.finish(),
         "form": source.form,
         "fingerprint": source.fingerprint(split),
         "resize": RULE,
-        "instance_truth": OWN_INSTANCES if own else THING_SEGMENTS,
+        "instance_truth": OWN_INSTANCES if assembly.own else THING_SEGMENTS,
         "versions": {"numpy": np.__version__, "pillow": PIL.__version__},
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return bool(skipped)
-
-
-def _names(files: Sequence[Path]) -> tuple[list[str], list[Skipped]]:
-    ids: list[str] = []
-    bad: list[Skipped] = []
-    for file in files:
-        kept, reasons = read_names(file)
-        ids += kept
-        bad += [Skipped(id, reason) for id, reason in reasons.items()]
-    return ids, bad
-
-
-def _write(
-    files: Sequence[Path], ids: list[str], size: tuple[int, int], categories: Categories, own: bool, folder: Path
-) -> dict[str, Any]:
-    """Arrays and tables; `own`: whether there is an instance table. Returns hashes, fractions and counts of them."""
-    with ExitStack() as stack:
-        segments = stack.enter_context(tables.writer(folder / SEGMENT_TABLE, SEGMENT_COLUMNS))
-        instances = stack.enter_context(tables.writer(folder / INSTANCE_TABLE, INSTANCE_COLUMNS)) if own else None
-        arrays = stack.enter_context(_Arrays(ids, size, categories, folder))
-        for start in range(0, len(files), GROUP):
-            rows = [arrays.add(read_chunk(file)) for file in files[start : start + GROUP]]
-            segments(tables.join((chunk[0] for chunk in rows), len(SEGMENT_COLUMNS)))
-            if instances is not None:
-                instances(tables.join((chunk[1] for chunk in rows), len(INSTANCE_COLUMNS)))
-    for share in arrays.shares:
-        share.table(folder / SEGMENT_TABLE, SEGMENT_COLUMNS)
-        share.table(folder / INSTANCE_TABLE if own else None, INSTANCE_COLUMNS)
-    fractions = {str(percent): share.to_json() for percent, share in zip(PERCENTS, arrays.shares, strict=True)}
-    return {
-        "ids_sha256": fractions["100"]["ids_sha256"],
-        "split_hash": fractions["100"]["split_hash"],
-        "pixel_hash": arrays.pixels.hexdigest(),
-        "fractions": fractions,
-        **_counts(arrays.counts, own),
-    }
-
-
-class _Arrays:
-    """The two arrays while they are written, and what is counted and hashed on the way."""
-
-    def __init__(self, ids: list[str], size: tuple[int, int], categories: Categories, folder: Path) -> None:
-        self.images = _array(folder / IMAGES, (len(ids), *size, 3), np.uint8)
-        self.segments = _array(folder / SEGMENTS, (len(ids), *size), np.uint16)
-        self.pixels = hashlib.sha256()
-        self.counts = np.zeros((len(COUNTED), len(categories)), dtype=np.int64)
-        self.shares = [_Share(ids, share_ids(ids, percent), size, categories) for percent in PERCENTS]
-        self.done = 0
-
-    def __enter__(self) -> _Arrays:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.images.close()
-        self.segments.close()
-
-    def add(self, chunk: Chunk) -> tuple[Rows, Rows]:
-        """Returns the chunk's rows of both tables; `image` counts from the split's first now."""
-        pixels = chunk.images.tobytes()
-        self.images.write(pixels)
-        self.pixels.update(pixels)
-        self.segments.write(chunk.segments.tobytes())
-        for share in self.shares:
-            share.segments(self.done, chunk.segments)
-        self.counts += chunk.counts
-        chunk.segment_rows.numbers[:, 0] += self.done
-        chunk.instance_rows.numbers[:, 0] += self.done
-        self.done += len(chunk.ids)
-        return chunk.segment_rows, chunk.instance_rows
+    text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+    (assembly.folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
 class _Share:
     """The truth hash of some of the images, as if they alone had been prepared."""
 
-    def __init__(self, ids: list[str], chosen: list[str], size: tuple[int, int], categories: Categories) -> None:
+    def __init__(self, ids: Sequence[str], chosen: list[str], size: Size, categories: Categories) -> None:
         self.ids = chosen
         kept = set(chosen)
         self.kept = np.array([id in kept for id in ids], dtype=bool)
@@ -169,9 +206,8 @@ class _Share:
     def _rows(self, path: Path, columns: tuple[str, ...]) -> Iterator[Rows]:
         for rows in tables.read_parts(path, columns):
             kept = self.kept[rows.numbers[:, 0]]
-            numbers = rows.numbers[kept]
-            numbers[:, 0] = self.number[numbers[:, 0]]
-            yield Rows(numbers, tuple(text for text, keep in zip(rows.counts, kept.tolist(), strict=False) if keep))
+            texts = tuple(text for text, keep in zip(rows.counts, kept.tolist(), strict=False) if keep)
+            yield _renumbered(Rows(rows.numbers[kept], texts), self.number)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -181,19 +217,23 @@ class _Share:
         }
 
 
-def _counts(counts: NDArray[np.int64], own: bool) -> dict[str, Any]:
-    """How many segments and instances there were natively and vanished: of each category in their order, and in all."""
+def _renumbered(rows: Rows, number: NDArray[np.int64]) -> Rows:
+    numbers = rows.numbers.copy()
+    numbers[:, 0] = number[numbers[:, 0]]
+    return Rows(numbers, rows.counts)
+
+
+def _shifted(rows: Rows, by: int) -> Rows:
+    numbers = rows.numbers.copy()
+    numbers[:, 0] += by
+    return Rows(numbers, rows.counts)
+
+
+def _told(counts: NDArray[np.int64], own: bool) -> dict[str, Any]:
+    """How many segments and instances there were natively and vanished: in all, and by category in their order."""
     found: dict[str, Any] = {}
     for name, row in zip(COUNTED, counts.tolist(), strict=True):
         there = own or not name.startswith("instances")
-        found[f"{name}_by_category"] = row if there else None
         found[name] = sum(row) if there else None
+        found[f"{name}_by_category"] = row if there else None
     return found
-
-
-def _array(path: Path, shape: tuple[int, ...], dtype: Any) -> BinaryIO:
-    """A .npy file with its header, to which the values are to be written: a memory map would count as memory."""
-    file = path.open("wb")
-    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
-    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
-    return file

@@ -121,7 +121,7 @@ class _Scanner:
                 if not self.more():
                     raise ValueError(f"at byte {self.base + self.at}: {getattr(error, 'msg', error)}") from None
                 continue
-            if end == len(self.text) and self.more():  # a number may go on
+            if len(self.text) - end < len(".e+") and self.more():  # a number may go on
                 continue
             break
         text = self.text[self.at : end]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from io import BytesIO
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 
 from PIL import Image, UnidentifiedImageError
 
@@ -49,13 +51,19 @@ def inside(folder: Path, name: object, listing: Path, image: str | None = None) 
     if not isinstance(name, str) or not name or "\0" in name:
         raise FaultError(Problem(listing, "format", f"a file name is text, found {name!r}", image))
     windows = PureWindowsPath(name)
-    if ".." in windows.parts or windows.drive or windows.root or PurePosixPath(name).is_absolute():
+    if ".." in windows.parts or windows.drive or windows.root or name.startswith("/"):
         raise FaultError(Problem(listing, "outside", f"the file name {name!r} leaves the dataset's folder", image))
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):  # the folder itself may well be a link
+    if not os.path.realpath(path).startswith(_real(folder)):  # the folder itself may well be a link
         reason = f"the file name {name!r} leaves the dataset's folder by a link"
         raise FaultError(Problem(listing, "outside", reason, image))
     return path
+
+
+@lru_cache(maxsize=64)
+def _real(folder: Path) -> str:
+    """Without links, with a separator at the end; asked for once for each folder, not for each of its files."""
+    return os.path.join(os.path.realpath(folder), "")  # noqa: PTH118
 
 
 def _content(path: Path, image: str | None) -> bytes:

@@ -7,7 +7,7 @@ A folder `<root>/<dataset>/<split>-<H>x<W>[-n<limit>][-skipped]-<fingerprint>/` 
     instances.parquet  image, category, iscrowd, area, x, y, w, h, height, width, counts: only where the dataset has
                        instances of its own
     manifest.json      what it was made of, what vanished, and the hashes that prove two splits identical
-It is made in a draft, a hidden folder beside it (bench/data/chunks.py), and renamed into place, so it is either whole
+It is made in a draft, a hidden folder beside it (bench/data/draft.py), and renamed into place, so it is either whole
 or not there; a preparation that was interrupted or killed goes on from its draft.
 """
 
@@ -17,8 +17,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -27,26 +27,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import tables
-from bench.data.assembling import (
-    FORMAT,
-    IMAGES,
-    INSTANCE_TABLE,
-    MANIFEST,
-    OWN_INSTANCES,
-    SEGMENT_TABLE,
-    SEGMENTS,
-    Skipped,
-    assemble,
-)
-from bench.data.chunks import CHUNK, chunk_files, opened_draft
+from bench.data.assembling import FORMAT, INSTANCE_TABLE, MANIFEST, OWN_INSTANCES, SEGMENT_TABLE, Skipped, assemble
+from bench.data.draft import CHUNK, IMAGES, SEGMENTS, Draft, held
 from bench.data.problem import FaultError
 from bench.data.resize import RULE
 from bench.data.scene import Instance
 from bench.data.shares import chosen_ids, share_ids
 from bench.data.source import Checked, Source
-from bench.data.writing import SKIP_HINT, Progress, Size, fill
+from bench.data.writing import SKIP_HINT, Size, fill
 from bench.errors import UserError
 from models.categories import Categories, Segment
+
+Progress = Callable[[int, int], None]  # (images done, of)
 
 
 class Prepared:
@@ -236,17 +228,18 @@ def prepare_sizes(
         if not ids:
             raise UserError(f"{source.name} {split} has no images; check the dataset's folder")
         folders = {size: prepared_folder(source, split, size, limit, root) for size in missing}
-        drafts = {size: folder.with_name(f".{folder.name}") for size, folder in folders.items()}
+        paths = {size: folder.with_name(f".{folder.name}") for size, folder in folders.items()}
         with ExitStack() as stack:
-            for draft in drafts.values():
-                stack.enter_context(opened_draft(draft, partial(_tell_waiting, progress, len(ids))))
-            drafts = {size: draft for size, draft in drafts.items() if there(size=size) is None}
-            fill(source, split, ids, drafts, processes or _processes(len(ids)), skip_bad, progress)
-            for size, draft in drafts.items():
-                whole = draft / "whole"
-                lacking = assemble(source, split, size, chunk_files(draft, len(ids)), bad, skip_bad, whole)
+            for path in paths.values():
+                stack.enter_context(held(path, partial(_tell_waiting, progress, len(ids))))
+            left = [size for size in missing if there(size=size) is None]
+            drafts = {size: Draft.open(paths[size], len(ids), size) for size in left}
+            chunks = fill(source, split, ids, drafts, processes or _processes(len(ids)), skip_bad)
+            finished = _reported(stack.enter_context(closing(chunks)), progress, len(ids))
+            wholes = assemble(source, split, ids, drafts, finished, bad, skip_bad)
+            for size, (whole, lacking) in wholes.items():
                 whole.rename(prepared_folder(source, split, size, limit, root, lacking))
-                shutil.rmtree(draft)
+                shutil.rmtree(paths[size])
     return [prepared for size in sizes if (prepared := there(size=size)) is not None]
 
 
@@ -263,6 +256,14 @@ def _listed(source: Source, split: str, skip_bad: bool) -> tuple[list[str], list
         if fault.problem.image is None:
             raise
         raise UserError(f"{fault}{SKIP_HINT}") from None
+
+
+def _reported(finished: Iterable[int], progress: Progress | None, images: int) -> Iterator[int]:
+    """The same, `progress` told after each."""
+    for first in finished:
+        yield first
+        if progress is not None:
+            progress(min(first + CHUNK, images), images)
 
 
 def _tell_waiting(progress: Progress | None, images: int, chunks: int) -> None:

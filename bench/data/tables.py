@@ -34,13 +34,13 @@ class Rows:
     counts: tuple[str, ...] = ()
 
 
-def segment_rows(image: int, scene: Scene) -> NDArray[np.int32]:
+def segment_rows(image: int, scene: Scene) -> Rows:
     """(S, 10) int32 in SEGMENT_COLUMNS, ascending by segment; area and box measured on the pixels."""
     found = measure(scene.segments)
     rows = np.zeros((len(found.numbers), len(SEGMENT_COLUMNS)), dtype=np.int32)
     rows[:, 0], rows[:, 1], rows[:, 5], rows[:, 6:] = image, found.numbers, found.areas, found.boxes
     rows[:, 2:5] = np.array([scene.table[n] for n in found.numbers.tolist()], dtype=np.int32).reshape(-1, 3)
-    return rows
+    return Rows(rows)
 
 
 def instance_rows(image: int, scene: Scene) -> Rows:

@@ -29,7 +29,7 @@ FREE = """
     alias clone contiguous copy_ detach expand expand_as meshgrid new_full new_ones new_zeros ones_like permute repeat
     repeat_interleave slice split split_with_sizes to unflatten zeros_like _shape_as_tensor fill_ empty_like full_like
     masked_fill masked_fill_ type_as where index index_put_ index_select pad lift_fresh scalar_tensor bitwise_not
-    logical_not eq ne lt gt le ge bitwise_and all any new_tensor tensor unbind
+    logical_not eq ne lt gt le ge bitwise_and all any new_tensor tensor unbind scatter
 """
 
 

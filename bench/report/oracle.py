@@ -45,6 +45,7 @@ PAPERS_LABEL = (
     "the paper's numbers: mIoU of networks, one value each; the paper names neither dataset nor split. Its 64x48 is "
     "read as width x height, which is 48x64 here"
 )
+WHOLE, SMALL = "every image that is here, nothing trained", "some images, small, not a reproduction; nothing trained"
 BESIDE = (
     "Rows of Table 8 and hollow markers are networks in the paper: mIoU at the input's size, its dataset not named and "
     "taken to be COCO."
@@ -93,12 +94,13 @@ def _section(
     profile, runs = profile_named(spec.profile), _runs(suite, done)
     planned = {size_text(profile.fit_size(size)) for size in suite.sizes}
     sizes = sorted(planned | {size_text(record.spec.size) for record in done}, key=lambda s: (-_pixels(s), s))
+    label = f"{profile.name}: {WHOLE if profile.reproduction else SMALL}"  # the profile's own tells of its training
     columns = tuple(_column(size, metric) for size in sizes for metric in METRICS)
     name = f"{profile.name}-{spec.protocol}-v{spec.protocol_version}"
     table = Table(
         key=f"{suite.name}/{name}",
         title=f"Profile {profile.name}",
-        label=profile.label,
+        label=label,
         profile=profile.name,
         protocol=f"{spec.protocol}, version {spec.protocol_version}",
         columns=columns,
@@ -107,8 +109,8 @@ def _section(
         row_head="Dataset and oracle",
     )
     gaps = _gaps(suite, profile.name, sizes, records, missing)
-    label = "" if profile.reproduction else profile.label  # a figure leaves its page: what is small says so itself
-    return Section(table, tuple(gaps), _chart(f"{suite.name}-{name}", label, suite, sizes, runs))
+    title = "" if profile.reproduction else label  # a figure leaves its page: what is small says so itself
+    return Section(table, tuple(gaps), _chart(f"{suite.name}-{name}", title, suite, sizes, runs))
 
 
 def _runs(suite: Suite, done: Sequence[Record]) -> Runs:
@@ -237,13 +239,13 @@ def _gaps(
     ]
 
 
-def _chart(name: str, label: str, suite: Suite, sizes: Sequence[str], runs: Runs) -> Chart:
+def _chart(name: str, title: str, suite: Suite, sizes: Sequence[str], runs: Runs) -> Chart:
     """A row of panels a dataset, a panel a metric; x is the number of pixels."""
     datasets = ", ".join(dict.fromkeys(dataset_label(truth.dataset) for truth in runs))
     return Chart(
         name=name,
         alt=f"Scores of the resize oracles against the size on {datasets}; the numbers are in the table",
-        title=label,
+        title=title,
         x_label="height x width (pixels)",
         ticks=tuple((_pixels(size), size) for size in sizes),
         rows=tuple(

@@ -48,7 +48,10 @@ def fit_floor(model: SegmentationModel, data: View, recipe: Recipe) -> None:
 class Trainer:
     """Trains a model on a prepared split. State: the optimiser and the step reached."""
 
-    def __init__(self, model: SegmentationModel, data: View, recipe: Recipe, seed: int, mixed: bool) -> None:
+    def __init__(
+        self, model: SegmentationModel, data: View, recipe: Recipe, seed: int, mixed: bool, workers: int = 0
+    ) -> None:
+        self.workers = workers  # processes that make batches; they change none
         self.model, self.data, self.recipe, self.seed = model, data, recipe, seed
         self.device = next(model.parameters()).device
         self.autocast = mixed and self.device.type == "cuda"
@@ -118,6 +121,7 @@ class Trainer:
             augmentation=recipe.augmentation,
             shuffle=True,
             drop_last=True,
+            workers=self.workers,
         )
 
     def _step(self, batch: Batch) -> dict[str, float]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data.batches import FLIP, PAD, SCALE, Sample, augmented, batches, epoch_order, steps_per_epoch
+from bench.data.augment import PAD, augment
+from bench.data.batches import batches, epoch_order, steps_per_epoch
 from bench.data.prepared import Prepared, prepare
 from bench.data.scenes import Scenes
-from models.categories import Segment
+from bench.data.view import View
+from bench.spec import Augmentation
+from models.categories import Task
 from models.interface import Batch
 
-TABLE = {n: Segment(n % 3, True, False) for n in range(1, 65)}
+PAPERS = Augmentation()
+Scene = tuple[np.ndarray, np.ndarray]  # image, segments
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +29,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 
 def epoch(prepared: Prepared, size: int = 4, **changes) -> list[Batch]:
-    settings = {"seed": 0, "epoch": 0, "augment": True, "shuffle": True, "drop_last": False} | changes
+    settings = {"seed": 0, "epoch": 0, "augmentation": PAPERS, "shuffle": True, "drop_last": False} | changes
     return list(batches(prepared, size, **settings))
 
 
@@ -36,7 +41,7 @@ def same(a: list[Batch], b: list[Batch]) -> bool:
 
 
 def test_a_batch_has_the_interfaces_shapes(prepared: Prepared) -> None:
-    batch = epoch(prepared, augment=False, shuffle=False)[0]
+    batch = epoch(prepared, augmentation=None, shuffle=False)[0]
     assert (batch.images.shape, batch.images.dtype) == ((4, 3, 32, 48), torch.float32)
     assert 0 <= batch.images.min() < batch.images.max() <= 1
     assert batch.semantic.dtype == batch.segments.dtype == torch.int64
@@ -53,8 +58,29 @@ def test_crowds_keep_their_semantic_label(prepared: Prepared) -> None:
                 assert (semantic[segments == number] == segment.category).all()
 
 
-def test_workers_change_nothing(prepared: Prepared) -> None:
-    assert same(epoch(prepared), epoch(prepared, workers=2))
+@pytest.mark.parametrize("workers", [1, 4])
+def test_workers_change_nothing(prepared: Prepared, workers: int) -> None:
+    assert same(epoch(prepared), epoch(prepared, workers=workers))
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
+def test_workers_open_a_view_themselves(prepared: Prepared, task: Task) -> None:
+    view = View(prepared, task, 50)
+    assert same(epoch(view), epoch(view, workers=2))
+    assert sum(len(batch.tables) for batch in epoch(view)) == 10
+
+
+def test_a_table_names_what_is_left_in_the_frame(prepared: Prepared) -> None:
+    """Zoomed in, segments leave: no table names one without a pixel, and every label of the map has its entry."""
+    zoomed = epoch(prepared, augmentation=Augmentation(scale=(2.5, 2.5)), shuffle=False)
+    seen = 0
+    for number, (segments, table) in enumerate(
+        (s, t) for batch in zoomed for s, t in zip(batch.segments, batch.tables, strict=True)
+    ):
+        assert set(segments.unique().tolist()) - {0} == set(table)
+        assert table.items() <= prepared.table(number).items()
+        seen += len(prepared.table(number)) - len(table)
+    assert seen > 20
 
 
 def test_seed_and_epoch_change_order_and_augmentation(prepared: Prepared) -> None:
@@ -62,7 +88,9 @@ def test_seed_and_epoch_change_order_and_augmentation(prepared: Prepared) -> Non
     assert not same(epoch(prepared), epoch(prepared, seed=1))
     assert not same(epoch(prepared), epoch(prepared, epoch=1))
     assert not same(epoch(prepared, shuffle=False), epoch(prepared, shuffle=False, epoch=1))
-    assert same(epoch(prepared, shuffle=False, augment=False), epoch(prepared, shuffle=False, augment=False, epoch=1))
+    assert same(
+        epoch(prepared, shuffle=False, augmentation=None), epoch(prepared, shuffle=False, augmentation=None, epoch=1)
+    )
 
 
 def test_a_resumed_epoch_goes_on_exactly(prepared: Prepared) -> None:
@@ -81,21 +109,53 @@ def test_too_few_images_still_make_one_batch(prepared: Prepared) -> None:
     assert (steps_per_epoch(3, 8, False), steps_per_epoch(17, 8, False), steps_per_epoch(0, 8, True)) == (1, 3, 0)
 
 
-def block_sample(size: tuple[int, int] = (64, 64)) -> Sample:
+def block_sample(size: tuple[int, int] = (64, 64)) -> Scene:
     """Blocks of 8 x 8 whose colour is four times their segment number; none is void."""
     rows, columns = np.indices(size) // 8
     segments = (1 + (rows * 8 + columns) % 63).astype(np.uint16)
-    return Sample((segments[..., None].repeat(3, 2) * 4).astype(np.uint8), segments, TABLE)
+    return (segments[..., None].repeat(3, 2) * 4).astype(np.uint8), segments
+
+
+def augmented(sample: Scene, uniforms: tuple[float, float, float, float]) -> Scene:
+    out = np.full_like(sample[0], 7), np.full_like(sample[1], 7)  # what was there before must not show
+    augment(*sample, PAPERS, uniforms, out)
+    return out
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(*[st.floats(0, 1, exclude_max=True)] * 4), st.tuples(st.floats(0.3, 1), st.floats(1, 3)))
+def test_labels_lie_where_the_geometry_says(
+    uniforms: tuple[float, float, float, float], scales: tuple[float, float]
+) -> None:
+    """Pixel by pixel, from the definition: mirror, subtract the place, divide by the scale, nearest."""
+    image, segments = block_sample((24, 40))
+    by = Augmentation(scale=scales)
+    out = np.empty_like(image), np.empty_like(segments)
+    augment(image, segments, by, uniforms, out)
+    factor = scales[0] + (scales[1] - scales[0]) * uniforms[0]
+    scaled = [max(1, round(side * factor)) for side in segments.shape]
+    slack = [new - side for new, side in zip(scaled, segments.shape, strict=True)]
+    shift = [
+        min(abs(s), int(u * (abs(s) + 1))) * (1 if s > 0 else -1) for s, u in zip(slack, uniforms[1:3], strict=True)
+    ]
+    for y, x in product(range(24), range(40)):
+        column = 39 - x if uniforms[3] < by.flip else x
+        there = y + shift[0], column + shift[1]
+        expected = 0
+        if 0 <= there[0] < scaled[0] and 0 <= there[1] < scaled[1]:
+            expected = segments[(2 * there[0] + 1) * 24 // (2 * scaled[0]), (2 * there[1] + 1) * 40 // (2 * scaled[1])]
+        else:
+            assert (out[0][y, x] == PAD).all()
+        assert out[1][y, x] == expected
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.tuples(*[st.floats(0, 1, exclude_max=True)] * 4))
 def test_labels_move_with_their_pixels(uniforms: tuple[float, float, float, float]) -> None:
     sample = block_sample()
-    image, segments, table = augmented(sample, uniforms)
+    image, segments = augmented(sample, uniforms)
     assert image.shape == (64, 64, 3)
     assert segments.shape == (64, 64)
-    assert table is TABLE
     inside = segments > 0
     off = abs(image[..., 0].astype(int) - segments.astype(int) * 4) > 4
     assert (off & inside).sum() < 0.55 * max(1, inside.sum())  # only where bilinear mixes two blocks
@@ -112,16 +172,17 @@ def interior(labels: np.ndarray) -> np.ndarray:
 
 
 def test_flip_alone_is_a_mirror() -> None:
-    sample = block_sample()
-    same_scale = (1 - SCALE[0]) / (SCALE[1] - SCALE[0])
-    flipped = augmented(sample, (same_scale, 0, 0, 0))
-    assert np.array_equal(flipped.segments, sample.segments[:, ::-1])
-    assert np.array_equal(flipped.image, sample.image[:, ::-1])
-    assert np.array_equal(augmented(sample, (same_scale, 0, 0, FLIP)).segments, sample.segments)
+    image, segments = block_sample()
+    low, high = PAPERS.scale
+    same_scale = (1 - low) / (high - low)
+    flipped = augmented((image, segments), (same_scale, 0, 0, 0))
+    assert np.array_equal(flipped[1], segments[:, ::-1])
+    assert np.array_equal(flipped[0], image[:, ::-1])
+    assert np.array_equal(augmented((image, segments), (same_scale, 0, 0, PAPERS.flip))[1], segments)
 
 
 def test_a_shrunk_image_is_padded_with_void() -> None:
-    image, segments, _ = augmented(block_sample(), (0, 0.5, 0, 0.9))
+    image, segments = augmented(block_sample(), (0, 0.5, 0, 0.9))
     assert (segments > 0).sum() == 48 * 48
     assert (segments[8:56, :48] > 0).all()
     assert (image[segments == 0] == PAD).all()

@@ -12,7 +12,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from bench.data.catalog import DataRoots, Missing, find
-from bench.data.prepared import chosen_ids, existing, load, prepare, prepared_folder
+from bench.data.prepared import existing, load, prepare, prepared_folder
 from bench.data.resize import measure
 from bench.data.scene import semantic_of
 from bench.data.scenes import Scenes
@@ -33,12 +33,34 @@ def test_table_is_measured_at_this_size(folder: Any, tmp_path: Path) -> None:
     assert prepared.table(1)[4].is_crowd
 
 
-def test_vanished_segments_are_counted(folder: Any, tmp_path: Path) -> None:
+def test_what_vanished_is_counted_by_category(folder: Any, tmp_path: Path) -> None:
     folder.annotate_instances(139)
     small = prepare(folder.write(), "val", (10, 15), None, tmp_path / "p")
     assert 3 not in small.table(0)  # the dog of one pixel
-    assert (small.manifest["segments_total"], small.manifest["segments_vanished"]) == (8, 2)
-    assert small.manifest["instances_vanished"] == 1
+    told = small.manifest
+    assert (told["segments_total"], told["segments_vanished"]) == (8, 2)
+    assert (told["segments_total_by_category"], told["segments_vanished_by_category"]) == ([2, 4, 2], [0, 0, 2])
+    assert (told["instances_total"], told["instances_vanished"]) == (3, 1)
+    assert (told["instances_total_by_category"], told["instances_vanished_by_category"]) == ([0, 1, 2], [0, 0, 1])
+
+
+@pytest.mark.parametrize("size", [(32, 32), (12, 16)])
+def test_what_vanished_equals_a_recount(tmp_path: Path, size: tuple[int, int]) -> None:
+    source = Scenes()
+    prepared = prepare(source, "val", size, 40, tmp_path)
+    total, vanished = [0] * len(source.categories), [0] * len(source.categories)
+    for id in prepared.ids:
+        scene = source.scene("val", id)
+        rows = [int((y + 0.5) * 128 / size[0]) for y in range(size[0])]
+        columns = [int((x + 0.5) * 128 / size[1]) for x in range(size[1])]
+        left = {int(scene.segments[y, x]) for y in rows for x in columns}
+        for number, segment in scene.table.items():
+            total[segment.category] += 1
+            vanished[segment.category] += number not in left
+    assert prepared.manifest["segments_total_by_category"] == total
+    assert prepared.manifest["segments_vanished_by_category"] == vanished
+    assert prepared.manifest["segments_vanished"] == sum(vanished) > 0
+    assert prepared.manifest["instances_total"] is None
 
 
 def test_instances_are_kept_at_this_size(folder: Any, tmp_path: Path) -> None:
@@ -105,41 +127,13 @@ def test_a_whole_folder_is_taken_as_it_is(folder: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_failed_preparation_leaves_nothing(folder: Any, tmp_path: Path, processes: int) -> None:
+def test_a_failed_preparation_says_what_to_do_and_leaves_nothing(folder: Any, tmp_path: Path, processes: int) -> None:
     source = folder.write()
     (folder.pngs / "139.png").unlink()
-    with pytest.raises(UserError, match="toy image 139 has no panoptic PNG"):
+    with pytest.raises(UserError, match=r"toy image 139: .*bench data verify toy`.*--skip-bad") as caught:
         prepare(source, "val", (20, 30), None, tmp_path / "p", processes=processes)
+    assert "\n" not in str(caught.value)
     assert list((tmp_path / "p" / "toy").iterdir()) == []
-
-
-def test_an_interrupted_preparation_leaves_nothing(tmp_path: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare(Scenes(), "val", (32, 32), 40, tmp_path, interrupt)
-    assert list((tmp_path / "scenes").iterdir()) == []
-
-
-def test_who_comes_second_takes_the_first_ones_folder(tmp_path: Path) -> None:
-    def meanwhile(done: int, total: int) -> None:
-        prepare(Scenes(), "val", (32, 32), 2, tmp_path)
-
-    prepared = prepare(Scenes(), "val", (32, 32), 2, tmp_path, meanwhile)
-    assert len(prepared) == 2
-    assert [path.name for path in (tmp_path / "scenes").iterdir()] == [prepared.folder.name]
-
-
-def test_limits_are_nested_and_keep_the_order() -> None:
-    ids = [f"{n}" for n in range(50)]
-    small, large = chosen_ids(ids, 7), chosen_ids(ids, 20)
-    assert set(small) < set(large)
-    assert (len(small), len(large)) == (7, 20)
-    assert large == sorted(large, key=int)
-    assert chosen_ids(ids, None) == chosen_ids(ids, 99) == ids
-    with pytest.raises(UserError, match="expected 1 or more"):
-        chosen_ids(ids, 0)
 
 
 def test_the_folder_names_split_size_and_limit(tmp_path: Path) -> None:

@@ -1,10 +1,26 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from bench.data.resize import measure, nearest_index, resize_image, resize_labels, resize_scene
+from bench.data.decoding import HALVED_FROM, rgb
+from bench.data.resize import (
+    HALVED_TOLERANCE,
+    RULE,
+    measure,
+    resize_halved,
+    resize_image,
+    resize_labels,
+    resize_scene,
+    takes_halved,
+)
+from bench.data.run_lengths import nearest_index
 from bench.data.scene import Scene
 from models.categories import Segment
 
@@ -44,3 +60,78 @@ def test_what_has_no_pixel_left_is_dropped_and_numbers_stay() -> None:
     small = resize_scene(Scene("a", np.zeros((8, 8, 3), np.uint8), segments, table), (2, 2))
     assert small.table == {2: table[2]}
     assert small.segments.tolist() == [[2, 2], [2, 2]]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    arrays(np.uint16, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 1, 2, 9, 65535]))
+)
+def test_measure_is_what_each_segment_alone_measures(segments: np.ndarray) -> None:
+    found = measure(segments)
+    assert found.numbers.tolist() == sorted(set(segments.ravel().tolist()) - {0})
+    for number, area, (x, y, w, h) in zip(found.numbers, found.areas, found.boxes.tolist(), strict=True):
+        rows, columns = np.nonzero(segments == number)
+        assert area == len(rows)
+        assert (x, y, x + w - 1, y + h - 1) == (columns.min(), rows.min(), columns.max(), rows.max())
+
+
+def halved_and_whole(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    with Image.open(path) as picture:
+        native = picture.height, picture.width
+        halved = resize_halved(rgb(picture, halve=True), native, [size])[0]
+    with Image.open(path) as picture:
+        return halved.astype(int), resize_image(rgb(picture), size).astype(int)
+
+
+@pytest.mark.parametrize("size", [(128, 128), (64, 64), (48, 64), (32, 32)])
+def test_halved_pictures_are_within_the_stated_tolerance(
+    shared_data: Path, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """Real photographs, four beside one another: as sharp as any, and of up to 512 pixels."""
+    photographs = sorted((shared_data / "coco_panoptic" / "val2017").glob("*.jpg"))
+    paths = [path for path in photographs if min(Image.open(path).size) >= 256][:24]
+    means = []
+    for start in range(0, len(paths), 4):
+        four = [Image.open(path).convert("RGB").crop((0, 0, 256, 256)) for path in paths[start : start + 4]]
+        sheet = np.vstack([np.hstack(four[:2]), np.hstack(four[2:])])[: 511 - start, : 512 - start // 2]
+        Image.fromarray(sheet).save(tmp_path / "sheet.jpg", quality=92)
+        halved, whole = halved_and_whole(tmp_path / "sheet.jpg", size)
+        assert halved.shape == (*size, 3)
+        assert abs((halved - whole).mean()) < 0.5  # neither brighter nor darker
+        means.append(abs(halved - whole).mean())
+    assert 0 < max(means) < HALVED_TOLERANCE
+    assert f"less than {HALVED_TOLERANCE} of 255" in RULE
+
+
+@pytest.mark.parametrize("side", [384, 385, 391, 511])
+@pytest.mark.parametrize("size", [(64, 64), (128, 128)])
+def test_halving_does_not_shift_the_picture(tmp_path: Path, side: int, size: tuple[int, int]) -> None:
+    """On a ramp a shift is a difference of its own sign in each direction; noise keeps rounding from hiding it."""
+    noise = np.random.default_rng(0).normal(0, 15, (side, side))
+    differences = []
+    for ramp in (np.linspace(60, 195, side), np.linspace(195, 60, side)):
+        grey = np.clip(ramp[None, :] + noise, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+        Image.fromarray(grey).save(tmp_path / "ramp.jpg", quality=95)
+        halved, whole = halved_and_whole(tmp_path / "ramp.jpg", size)
+        differences.append((halved - whole)[:, 3:-3].mean())
+    pixels = (differences[0] - differences[1]) / 2 * side / (195 - 60)
+    assert abs(pixels) < 0.1
+
+
+@pytest.mark.parametrize(("side", "suffix", "expected"), [(384, "jpg", 192), (383, "jpg", 383), (384, "png", 384)])
+def test_only_large_jpegs_are_halved(tmp_path: Path, side: int, suffix: str, expected: int) -> None:
+    path = tmp_path / f"p.{suffix}"
+    Image.new("RGB", (side + 100, side)).save(path)
+    assert HALVED_FROM == 384
+    with Image.open(path) as picture:
+        assert rgb(picture, halve=True).shape[0] == expected
+    with Image.open(path) as picture:
+        assert rgb(picture).shape == (side, side + 100, 3)
+    assert [takes_halved(size) for size in [(128, 128), (48, 64), (129, 128), (64, 256)]] == [True, True, False, False]
+
+
+def test_grey_and_palette_pictures_become_rgb(tmp_path: Path) -> None:
+    for mode, suffix in (("L", "jpg"), ("CMYK", "jpg"), ("P", "png")):
+        Image.new(mode, (400, 400)).save(tmp_path / f"p.{suffix}")
+        with Image.open(tmp_path / f"p.{suffix}") as picture:
+            assert rgb(picture, halve=True).shape[2] == 3

@@ -1,12 +1,12 @@
 """What every registered network keeps: any size it takes, any task, images without a label, one seed one number.
 
-By default wide networks run narrow where they have the option, and the deepest run at one size; `slow` runs each as it
-is registered, at every size.
+By default networks run narrow where they have the option, and the deepest run once, at one size; `slow` runs each as
+it is registered, at every size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from models.registry import ENTRIES, Entry, build
 SIZES = ((128, 128), (64, 64), (48, 64), (32, 32))
 SMALLEST = (32, 32)
 NARROW = {"width": 16, "heads": 1}
-DEEP = ("resnet50", "r50", "r101", "released")
+DEEP = ("-resnet50", "-r50", "-r101", "-released")
 NETWORKS = [entry for entry in ENTRIES if entry.is_network]
 TRAINED = [entry for entry in NETWORKS if not entry.is_floor]
 # Parameters that no loss can reach.
@@ -47,10 +47,6 @@ def toy(toy_categories: Categories, toy_batch: Callable[..., Batch]) -> Toy:
         return Categories(toy_categories.entries[: background + 1]), batch
 
     return make
-
-
-def is_deep(entry: Entry) -> bool:
-    return entry.name.endswith(DEEP)
 
 
 def smallest(entry: Entry) -> tuple[int, int]:
@@ -94,14 +90,21 @@ def one_image(batch: Batch) -> Batch:
     return Batch(batch.images[1:], batch.semantic[1:], batch.segments[1:], batch.tables[1:])
 
 
-def cases() -> Iterator[Any]:
-    for entry in TRAINED:
-        for size in entry.sizes or SIZES:
-            late = is_deep(entry) and size != smallest(entry)
-            yield pytest.param(entry, size, id=f"{entry.name}-{size[0]}x{size[1]}", marks=[pytest.mark.slow] * late)
+def case(entry: Entry, *values: Any, late: bool = False) -> Any:
+    name = "-".join([entry.name, *(f"{height}x{width}" for height, width in values)])
+    return pytest.param(entry, *values, id=name, marks=[pytest.mark.slow] * late)
 
 
-@pytest.mark.parametrize(("entry", "size"), cases())
+def is_deep(entry: Entry) -> bool:
+    return entry.name.endswith(DEEP)
+
+
+def at_every_size(entries: list[Entry], late: Callable[[Entry, tuple[int, int]], bool]) -> Any:
+    pairs = [(entry, size) for entry in entries for size in entry.sizes or SIZES]
+    return pytest.mark.parametrize(("entry", "size"), [case(e, size, late=late(e, size)) for e, size in pairs])
+
+
+@at_every_size(TRAINED, late=lambda entry, size: is_deep(entry) and size != smallest(entry))
 def test_every_live_parameter_gets_a_gradient_at_every_size(entry: Entry, size: tuple[int, int], toy: Toy) -> None:
     categories, batch = toy("panoptic", size)
     if max(size) == 128 and not entry.sizes:
@@ -109,9 +112,7 @@ def test_every_live_parameter_gets_a_gradient_at_every_size(entry: Entry, size: 
     assert_all_learn(shaken(new(entry, categories, size, "panoptic")), batch)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("entry", [e for e in TRAINED if narrow(e)], ids=lambda e: e.name)
+@at_every_size([entry for entry in TRAINED if narrow(entry)], late=lambda _, __: True)
 def test_the_networks_train_in_their_full_width_too(entry: Entry, size: tuple[int, int], toy: Toy) -> None:
     categories, batch = toy("panoptic", size)
     torch.manual_seed(0)
@@ -119,14 +120,11 @@ def test_the_networks_train_in_their_full_width_too(entry: Entry, size: tuple[in
 
 
 by_task = pytest.mark.parametrize("task", TASKS)
-quick = pytest.mark.parametrize(
-    "entry",
-    [pytest.param(e, id=e.name, marks=[pytest.mark.slow] * (bool(e.sizes) or "101" in e.name)) for e in NETWORKS],
-)
+each = pytest.mark.parametrize("entry", [case(entry, late=is_deep(entry)) for entry in NETWORKS])
 
 
 @by_task
-@quick
+@each
 def test_one_seed_gives_one_network_and_one_loss_for_each_task(entry: Entry, task: Task, toy: Toy) -> None:
     size = smallest(entry)
     categories, batch = toy(task, size)
@@ -141,7 +139,7 @@ def test_one_seed_gives_one_network_and_one_loss_for_each_task(entry: Entry, tas
 
 
 @by_task
-@quick
+@each
 def test_images_without_a_label_give_a_finite_loss_and_gradients(entry: Entry, task: Task, toy: Toy) -> None:
     size = smallest(entry)
     categories, empty = toy(task, size, void=True)
@@ -154,7 +152,7 @@ def test_images_without_a_label_give_a_finite_loss_and_gradients(entry: Entry, t
     assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in model.parameters())
 
 
-@quick
+@each
 def test_a_saved_network_gives_the_same_outputs_when_loaded(entry: Entry, toy: Toy) -> None:
     size = smallest(entry)
     categories, batch = toy("panoptic", size)
@@ -170,16 +168,8 @@ def test_a_saved_network_gives_the_same_outputs_when_loaded(entry: Entry, toy: T
     assert all(torch.equal(found[key], value) for key, value in expected.items())
 
 
-@quick
-def test_outputs_are_named_tensors_with_the_images_first(entry: Entry, toy: Toy) -> None:
-    categories, batch = toy("panoptic", smallest(entry))
-    outputs = new(entry, categories, smallest(entry), "panoptic")(batch.images)
-    assert outputs
-    assert all(isinstance(value, Tensor) and len(value) == 2 for value in outputs.values())
-
-
 @by_task
-@quick
+@each
 def test_an_untrained_network_predicts_what_its_task_has(entry: Entry, task: Task, toy: Toy) -> None:
     size = smallest(entry)
     categories, batch = toy(task, size)
@@ -187,7 +177,10 @@ def test_an_untrained_network_predicts_what_its_task_has(entry: Entry, task: Tas
     if entry.is_floor:
         model.fit(batch)  # type: ignore[operator]
     with torch.no_grad():
-        predictions = model.decode(model(batch.images))
+        outputs = model(batch.images)
+        predictions = model.decode(outputs)
+    assert outputs
+    assert all(isinstance(value, Tensor) and len(value) == 2 for value in outputs.values())
     assert len(predictions) == 2
     for prediction in predictions:
         count = len(prediction.scores)
@@ -206,7 +199,7 @@ def test_an_untrained_network_predicts_what_its_task_has(entry: Entry, task: Tas
         assert count <= (0 if task == "semantic" else 100)
 
 
-@quick
+@each
 def test_the_optimiser_gets_every_parameter_once(entry: Entry, toy: Toy) -> None:
     categories, _ = toy("panoptic", smallest(entry))
     model = new(entry, categories, smallest(entry), "panoptic")

@@ -52,18 +52,18 @@ def test_many_clusters_are_found_over_several_rounds_of_seeds() -> None:
 
 
 def test_the_centre_moves_from_an_odd_seed_to_the_middle_of_its_cluster() -> None:
-    angles = torch.tensor([0.7] + [0.0] * 5 + [-0.3] * 5)  # first and last are 1 rad apart, the limit is 0.8
+    angles = torch.tensor([0.5] + [0.0] * 10 + [-0.25] * 10)  # first and last are 0.75 rad apart, the limit is 0.55
     vectors = torch.stack([angles.cos(), angles.sin()], dim=1)
-    assert clustered(vectors, torch.tensor([0.9] + [0.5] * 10)) == [1] * 11
+    assert clustered(vectors, torch.tensor([0.9] + [0.5] * 20)) == [1] * 21
 
 
 def test_the_rim_of_a_wide_cluster_is_no_second_instance() -> None:
-    """A ring 0.85 rad around its pole, past the limit of 0.8: the mean of any arc of it lies within the limit."""
-    around = torch.arange(24) * torch.pi / 12
-    tilt = torch.full_like(around, 0.85)
+    """A ring 0.6 rad around its pole, past the limit of 0.55: the mean of any arc of it lies within the limit."""
+    around = torch.arange(48) * torch.pi / 24
+    tilt = torch.full_like(around, 0.6)
     ring = torch.stack([tilt.sin() * around.cos(), tilt.sin() * around.sin(), tilt.cos()], dim=1)
-    vectors = torch.cat([torch.tensor([[0.0, 0.0, 1.0]] * 20), ring])
-    assert clustered(vectors, torch.linspace(1, 0.5, 44)) == [1] * 44
+    vectors = torch.cat([torch.tensor([[0.0, 0.0, 1.0]] * 40), ring])
+    assert clustered(vectors, torch.linspace(1, 0.5, 88)) == [1] * 88
 
 
 @pytest.mark.parametrize("count", range(MIN_PIXELS))
@@ -83,7 +83,7 @@ def test_a_cluster_below_the_minimum_joins_the_nearest_group() -> None:
 
 
 def test_scattered_pixels_and_zero_vectors_stay_ungrouped() -> None:
-    assert clustered(torch.eye(6), torch.ones(6)) == [0] * 6
+    assert clustered(torch.eye(20), torch.ones(20)) == [0] * 20
     assert clustered(torch.zeros(20, 6), torch.ones(20)) == [0] * 20
 
 
@@ -105,14 +105,14 @@ def image(classes: list[str], instances: list[str]) -> tuple[Tensor, Tensor, Ten
 @pytest.mark.parametrize("name", GROUPINGS)
 def test_instances_lie_in_one_thing_class_each_and_stuff_has_none(name: str) -> None:
     """One embedding over two thing classes and stuff: two instances."""
-    semantic, embedding, confidence = image(["000111222"] * 2, ["333333333"] * 2)
+    semantic, embedding, confidence = image(["000111222"] * 3, ["333333333"] * 3)
     found = group(name, semantic, embedding, confidence, IS_THING)
-    assert found.tolist() == [[1, 1, 1, 2, 2, 2, 0, 0, 0]] * 2
+    assert found.tolist() == [[1, 1, 1, 2, 2, 2, 0, 0, 0]] * 3
 
 
 @pytest.mark.parametrize("name", ["greedy", pytest.param("dbscan", marks=needs_sklearn)])
 def test_touching_instances_of_a_class_are_told_apart_by_embedding_and_parts_put_together(name: str) -> None:
-    semantic, embedding, confidence = image(["00000002000"] * 2, ["11112222111"] * 2)
+    semantic, embedding, confidence = image(["00000002000"] * 3, ["11112222111"] * 3)
     confidence[:, :3] = 0.6
     found = group(name, semantic, embedding, confidence, IS_THING)
     assert found[0].tolist() == [1, 1, 1, 1, 2, 2, 2, 0, 1, 1, 1]
@@ -147,17 +147,17 @@ def test_the_surest_instance_comes_first() -> None:
 
 @pytest.mark.parametrize("name", GROUPINGS)
 def test_at_most_a_hundred_instances_of_the_highest_mean_confidence_are_left(name: str) -> None:
-    """120 instances of 6 pixels of which the classes have 60 each, far apart in space and embedding."""
-    semantic = torch.full((40, 48), 2)
-    which = torch.zeros(40, 48, dtype=torch.int64)
-    confidence = torch.full((40, 48), 0.99)
+    """120 instances of 8 pixels of which the classes have 60 each, far apart in space and embedding."""
+    semantic = torch.full((40, 60), 2)
+    which = torch.zeros(40, 60, dtype=torch.int64)
+    confidence = torch.full((40, 60), 0.99)
     for n in range(120):
-        place = (slice(n // 12 * 4, n // 12 * 4 + 2), slice(n % 12 * 4, n % 12 * 4 + 3))
+        place = (slice(n // 12 * 4, n // 12 * 4 + 2), slice(n % 12 * 5, n % 12 * 5 + 4))
         semantic[place], which[place], confidence[place] = n % 2, n, 0.3 + n / 1000
     embedding = F.one_hot(which, 120).movedim(-1, 0).float()
     found = group(name, semantic, embedding, confidence, IS_THING)
     assert int(found.max()) == MAX_INSTANCES == 100
-    assert found[::4, ::4].flatten().tolist() == [0] * 20 + list(range(100, 0, -1))
+    assert found[::4, ::5].flatten().tolist() == [0] * 20 + list(range(100, 0, -1))
 
 
 @pytest.mark.parametrize("name", GROUPINGS)
@@ -180,7 +180,7 @@ def test_without_a_thing_pixel_there_is_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", GROUPINGS)
 def test_half_precision_embeddings_are_grouped_alike(name: str) -> None:
-    semantic, embedding, confidence = image(["00000002000"] * 2, ["11112222111"] * 2)
+    semantic, embedding, confidence = image(["00000002000"] * 3, ["11112222111"] * 3)
     expected = group(name, semantic, embedding, confidence, IS_THING)
     assert torch.equal(group(name, semantic, embedding.bfloat16(), confidence, IS_THING), expected)
 

@@ -56,25 +56,27 @@ def assert_instances_are_the_thing_segments(prediction: Prediction) -> None:
 
 
 def test_stuff_is_one_segment_a_class_and_things_one_a_group() -> None:
-    prediction = read(*image(["aaccAA", "aaddAA", "ccccdd"]))
-    assert_contract(prediction, (3, 6))
+    prediction = read(*image(["aaccAA", "aaccAA", "aaddAA", "aaddAA", "ccccdd"]))
+    assert_contract(prediction, (5, 6))
     assert_instances_are_the_thing_segments(prediction)
     assert [segment.category for segment in prediction.segments.values()] == [0, 0, 2, 3]
     areas = prediction.panoptic.flatten().bincount().tolist()
-    assert areas == [0, 4, 4, 2 + 4, 2 + 2]
-    assert torch.equal(prediction.semantic, torch.tensor([[0, 0, 2, 2, 0, 0], [0, 0, 3, 3, 0, 0], [2, 2, 2, 2, 3, 3]]))
+    assert areas == [0, 8, 8, 4 + 4, 4 + 2]
+    rows = [[0, 0, 2, 2, 0, 0]] * 2 + [[0, 0, 3, 3, 0, 0]] * 2 + [[2, 2, 2, 2, 3, 3]]
+    assert prediction.semantic.tolist() == rows
     assert prediction.categories.tolist() == [0, 0]
     assert prediction.scores.tolist() == pytest.approx([0.9, 0.9])
 
 
 def test_an_instance_is_scored_by_the_mean_probability_of_its_class_and_the_surest_comes_first() -> None:
-    logits, embedding = image(["aaaabbbb"])
-    logits[0, 0, :2] += 0.5
-    logits[1, 0, 4:] += 3
+    logits, embedding = image(["aaaabbbb"] * 2)
+    logits[0, :, :2] += 0.5
+    logits[1, :, 4:] += 3
     prediction = read(logits, embedding)
-    chances = logits.softmax(0)[:, 0]
+    chances = logits.softmax(0)
     assert prediction.categories.tolist() == [1, 0]
-    assert prediction.scores.tolist() == pytest.approx([float(chances[1, 4:].mean()), float(chances[0, :4].mean())])
+    expected = [float(chances[1, :, 4:].mean()), float(chances[0, :, :4].mean())]
+    assert prediction.scores.tolist() == pytest.approx(expected)
     assert_instances_are_the_thing_segments(prediction)
 
 

@@ -90,7 +90,7 @@ def test_four_images_are_learnt_by_heart(
     torch.manual_seed(0)
     scenes = four_scenes()
     batch = batch_of(scenes)
-    model = build(Scenes().categories, SIZE)
+    model = build(Scenes().categories, SIZE, "panoptic")
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
     schedule = LambdaLR(optimizer, lambda step: rate(step, max_steps))
     reached = (0.0, 0.0)

@@ -1,33 +1,41 @@
-"""Names, options and builders; and the contract that every registered network keeps."""
+"""Names, options and builders."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from models.categories import Categories
-from models.floors import Floor
-from models.interface import Batch, SegmentationModel
-from models.registry import ENTRIES, REGISTRY, Entry, UnknownNameError, build, find, full_options
-
-QUICK = [entry.name for entry in ENTRIES if entry.is_floor or entry.name.endswith("-small")]
-SIZE = (48, 64)
+from models.grouping import CLUSTERS
+from models.registry import (
+    CHOICES,
+    ENTRIES,
+    PIXEL_MODEL,
+    REGISTRY,
+    WEIGHTS,
+    Entry,
+    UnknownNameError,
+    build,
+    find,
+    full_options,
+)
 
 
 @pytest.mark.parametrize("entry", [e for e in ENTRIES if e.is_network], ids=lambda entry: entry.name)
 def test_every_builder_is_there_and_takes_the_options(entry: Entry) -> None:
     module, _, function = entry.builder.partition(":")
-    builder = getattr(importlib.import_module(module), function)
-    code = builder.__code__
-    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    assert set(entry.options) == set(known) - {"categories", "size"}
+    parameters = inspect.signature(getattr(importlib.import_module(module), function)).parameters
+    named = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
+    assert named[:3] == ["categories", "size", "task"]
+    assert list(entry.options)[: len(named) - 3] == named[3:]
+    passed_on = dict(list(entry.options.items())[len(named) - 3 :])
+    assert passed_on in ([PIXEL_MODEL, WEIGHTS] if len(named) < len(parameters) else [{}])
+    assert full_options(entry.name, entry.options) == entry.options  # the defaults are among the choices
 
 
 def test_names_and_labels_are_unique() -> None:
@@ -65,9 +73,53 @@ def test_an_oracle_is_registered_and_cannot_be_built(toy_categories: Categories)
             build(name, toy_categories, (32, 32))
 
 
+@pytest.mark.parametrize("value", [0, -4])
+def test_a_number_below_1_is_refused(value: int) -> None:
+    with pytest.raises(UnknownNameError, match=f"^option heads of maskattn-unet takes a number from 1, got {value}$"):
+        full_options("maskattn-unet", {"heads": value})
+
+
+def test_a_value_that_is_no_choice_names_the_nearest() -> None:
+    with pytest.raises(
+        UnknownNameError, match=r"^unknown mask of maskattn-unet 'learnd'; did you mean 'learned-soft'\?$"
+    ):
+        full_options("maskattn-unet", {"mask": "learnd"})
+    with pytest.raises(
+        UnknownNameError, match=r"^unknown placement of self-attention-unet 'x'; known: both, encoder, "
+    ):
+        full_options("self-attention-unet", {"placement": "x"})
+    with pytest.raises(
+        UnknownNameError, match=r"^unknown mask of maskattn-unet-released 'static'; known: random-fixed, "
+    ):
+        full_options("maskattn-unet-released", {"mask": "static"})
+
+
+def test_every_choice_is_of_an_option() -> None:
+    assert set(CHOICES) <= {option for entry in ENTRIES for option in entry.options}
+    assert CHOICES["grouping"] == tuple(CLUSTERS)
+
+
 def test_options_given_stand_over_the_defaults() -> None:
-    assert full_options("maskattn-unet", {"heads": 8}) == {"width": 64, "heads": 8}
-    assert full_options("maskattn-unet", {}) == {"width": 64, "heads": 4}
+    assert full_options("u-transformer", {"heads": 8}) == {"width": 64, "heads": 8, **PIXEL_MODEL}
+    assert full_options("u-transformer", {}) == {"width": 64, "heads": 4, **PIXEL_MODEL}
+
+
+def test_a_whole_number_will_do_where_a_fraction_is_taken() -> None:
+    """As a fraction, so that 1 and 1.0 are the same run."""
+    value = full_options("unet", {"contrastive_weight": 1})["contrastive_weight"]
+    assert (value, type(value)) == (1.0, float)
+
+
+def test_the_ablations_differ_from_the_network_in_one_option() -> None:
+    whole = find("maskattn-unet").options
+    for name, changed in {
+        "maskattn-unet-encoder": {"placement": "encoder"},
+        "maskattn-unet-decoder": {"placement": "decoder"},
+        "maskattn-unet-none": {"placement": "none"},
+        "self-attention-unet": {"mask": "none"},
+    }.items():
+        assert find(name).builder == find("maskattn-unet").builder
+        assert find(name).options == {**whole, **changed}
 
 
 def test_one_seed_gives_one_network(toy_categories: Categories) -> None:
@@ -82,54 +134,3 @@ def test_one_seed_gives_one_network(toy_categories: Categories) -> None:
 def test_names_can_be_listed_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
-
-
-@pytest.fixture(params=QUICK)
-def network(request: pytest.FixtureRequest, toy_categories: Categories) -> SegmentationModel:
-    torch.manual_seed(0)
-    return build(request.param, toy_categories, SIZE)
-
-
-def test_an_untrained_network_keeps_the_contract_of_predictions(
-    network: SegmentationModel, toy_batch: Callable[..., Batch]
-) -> None:
-    if isinstance(network, Floor):
-        network.fit(toy_batch(SIZE))
-    with torch.no_grad():
-        predictions = network.eval().decode(network(toy_batch(SIZE).images))
-    assert len(predictions) == 2
-    for prediction in predictions:
-        count = len(prediction.scores)
-        assert prediction.semantic.shape == prediction.panoptic.shape == SIZE
-        assert prediction.semantic.dtype == prediction.panoptic.dtype == prediction.categories.dtype == torch.int64
-        assert set(prediction.semantic.unique().tolist()) <= {0, 1, 2, 3}
-        assert set(prediction.panoptic.unique().tolist()) - {0} == set(prediction.segments)
-        assert sorted(prediction.segments) == list(range(1, len(prediction.segments) + 1))
-        assert all(s.category in range(4) and 0 <= s.score <= 1 for s in prediction.segments.values())
-        assert prediction.masks.shape == (count, *SIZE)
-        assert prediction.masks.dtype == torch.bool
-        assert prediction.categories.shape == (count,)
-        assert set(prediction.categories.tolist()) <= {0, 1}
-        assert prediction.scores.dtype == torch.float32
-        assert all(0 <= score <= 1 for score in prediction.scores.tolist())
-        assert count <= 100
-
-
-def test_outputs_are_named_tensors_with_the_images_first(network: SegmentationModel) -> None:
-    outputs = network(torch.rand(3, 3, *SIZE))
-    assert outputs
-    assert all(isinstance(value, torch.Tensor) and len(value) == 3 for value in outputs.values())
-
-
-def test_loss_terms_are_finite_scalars(network: SegmentationModel, toy_batch: Callable[..., Batch]) -> None:
-    for batch in (toy_batch(SIZE), toy_batch(SIZE, void=True)):
-        terms = network.train().loss(network(batch.images), batch)
-        assert bool(terms) != network.fits_statistics
-        assert all(term.ndim == 0 and term.isfinite() for term in terms.values())
-
-
-def test_the_optimiser_gets_every_parameter_once(network: SegmentationModel) -> None:
-    groups: list[Any] = network.parameter_groups(1e-3, 0.1)
-    optimizer = torch.optim.SGD([*groups, {"params": [nn.Parameter(torch.zeros(1))]}])  # refuses a parameter twice
-    given = [id(p) for group in optimizer.param_groups[:-1] for p in group["params"]]
-    assert sorted(given) == sorted(id(p) for p in network.parameters())
