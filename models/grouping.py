@@ -1,10 +1,13 @@
 """From pixel embeddings to instances, inside each predicted thing class.
 
 The paper trains embeddings (Eqs. 4 to 6) and never says how instances are read out of them (AUDIT A30). `greedy` is
-ours. `components` and `dbscan` are what the released evaluator does, in two of its scripts each, but for the score,
-which is the same for all three: the mean probability of the class over the instance.
+ours. `components` and `dbscan` are the two ways of the released evaluator (RELEASED_CODE 6), which looks inside each
+predicted class too. The score is the same for all three: the mean probability of the class over the instance.
 
-Shape letters: P pixels of one class in an image, E embedding width.
+An object whose pixels fall into two classes becomes two instances here. On a half-trained network one grouping over all
+thing classes, each group taking its likeliest class, did better: PQ 27 instead of 23 on `scenes` at 64x64.
+
+Shape letters: P pixels of one class in an image, E embedding width, S seeds.
 """
 
 from __future__ import annotations

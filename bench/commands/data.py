@@ -17,8 +17,8 @@ from bench.commands.progress import advancing
 from bench.commands.suites import preparation
 from bench.commands.vanished import vanished_table
 from bench.data.catalog import DATASETS, DataRoots, Missing, find
-from bench.data.download import CITYSCAPES
-from bench.data.download import download as fetch_dataset
+from bench.data.downloading.download import CITYSCAPES
+from bench.data.downloading.download import download as fetch_dataset
 from bench.data.prepared import prepare_sizes
 from bench.data.problem import Problem
 from bench.data.source import NoTruthError, Source, forms

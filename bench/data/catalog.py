@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.data.ade20k import LONG, Ade20k
-from bench.data.category_tables import table
-from bench.data.cityscapes import BARE, NUMBERED, Cityscapes, has_labels
-from bench.data.coco_panoptic import CocoPanoptic, ImageFolder, SplitFiles
-from bench.data.label_folders import SPLITS
-from bench.data.scenes import Scenes
+from bench.data.native.ade20k import LONG, Ade20k
+from bench.data.native.category_tables import table
+from bench.data.native.cityscapes import BARE, NUMBERED, Cityscapes, has_labels
+from bench.data.native.coco_panoptic import CocoPanoptic, ImageFolder, SplitFiles
+from bench.data.native.label_folders import SPLITS
+from bench.data.native.scenes import Scenes
 from bench.data.source import NoTruthError, Source
 from bench.errors import UserError, unknown
 from models.categories import Task

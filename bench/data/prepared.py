@@ -7,8 +7,8 @@ A folder `<root>/<dataset>/<split>-<H>x<W>[-n<limit>][-skipped]-<fingerprint>/` 
     instances.parquet  image, category, iscrowd, area, x, y, w, h, height, width, counts: only where the dataset has
                        instances of its own
     manifest.json      what it was made of, what vanished, and the hashes that prove two splits identical
-It is made in a draft, a hidden folder beside it (bench/data/draft.py), and renamed into place, so it is either whole
-or not there; a preparation that was interrupted or killed goes on from its draft.
+It is made in a draft, a hidden folder beside it (bench/data/preparing/draft.py), and renamed into place, so it is
+either whole or not there; a preparation that was interrupted or killed goes on from its draft.
 """
 
 from __future__ import annotations
@@ -26,15 +26,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import tables
-from bench.data.assembling import FORMAT, INSTANCE_TABLE, MANIFEST, OWN_INSTANCES, SEGMENT_TABLE, Skipped, assemble
-from bench.data.draft import CHUNK, IMAGES, SEGMENTS, Draft, held
+from bench.data.preparing import tables
+from bench.data.preparing.assembling import (
+    FORMAT,
+    INSTANCE_TABLE,
+    MANIFEST,
+    OWN_INSTANCES,
+    SEGMENT_TABLE,
+    Skipped,
+    assemble,
+)
+from bench.data.preparing.draft import CHUNK, IMAGES, SEGMENTS, Draft, held
+from bench.data.preparing.shares import chosen_ids, share_ids
+from bench.data.preparing.writing import SKIP_HINT, Size, fill
 from bench.data.problem import FaultError
 from bench.data.resize import RULE
 from bench.data.scene import Instance
-from bench.data.shares import chosen_ids, share_ids
 from bench.data.source import Checked, Source
-from bench.data.writing import SKIP_HINT, Size, fill
 from bench.errors import UserError
 from models.categories import Categories, Segment
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from bench.data.coco_instances import text_rle
+from bench.data.native.coco_instances import text_rle
 
 Rle = dict[str, Any]  # {"size": [H, W], "counts": str}, pycocotools' compressed form
 Numbers = NDArray[np.int64]

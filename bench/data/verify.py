@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from bench.data import tables
 from bench.data.prepared import Prepared
+from bench.data.preparing import tables
 from bench.data.resize import measure
 from bench.errors import UserError
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 
-from bench.data.panoptic_png import read_ids
+from bench.data.native.panoptic_png import read_ids
 from bench.errors import UserError
 from models.categories import Categories
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data.coco_panoptic import CocoPanoptic, ImageFolder, SplitFiles
-from bench.data.panoptic_png import write_ids
+from bench.data.native.coco_panoptic import CocoPanoptic, ImageFolder, SplitFiles
+from bench.data.native.panoptic_png import write_ids
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for tests.data.layouts: plain `pytest` has it not
 

@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 Size = tuple[int, int]
 SIZE: Size = (48, 64)  # height, width
 COUNTS = {"train": 4, "val": 2}
-TABLES = Path(__file__).resolve().parents[2] / "bench" / "data" / "categories"
+TABLES = Path(__file__).resolve().parents[2] / "bench" / "data" / "native" / "categories"
 COLORS = {"void": 90, "sky": (90, 150, 230), "road": (120, 90, 130), "car": (30, 40, 150), "person": (210, 60, 60)}
 
 

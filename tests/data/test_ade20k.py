@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data.ade20k import Ade20k
 from bench.data.catalog import DataRoots, find
-from bench.data.coco_panoptic import CocoPanoptic
-from bench.data.panoptic_png import write_ids
+from bench.data.native.ade20k import Ade20k
+from bench.data.native.coco_panoptic import CocoPanoptic
+from bench.data.native.panoptic_png import write_ids
 from bench.data.scene import Scene, semantic_of
 from bench.errors import UserError
 from models.categories import Segment

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bench.data.augment import PAD, augment
 from bench.data.batches import batches, epoch_order, steps_per_epoch
+from bench.data.native.scenes import Scenes
 from bench.data.prepared import Prepared, prepare
-from bench.data.scenes import Scenes
 from bench.data.view import View
 from bench.spec import Augmentation
 from models.categories import Task

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.data.catalog import DataRoots, Missing, find
-from bench.data.scenes import Scenes
+from bench.data.native.scenes import Scenes
 from bench.data.source import forms
 from bench.errors import UserError
 from models.categories import TASKS, Task

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cityscapesscripts.helpers.labels import labels
 
-from bench.data.category_tables import table
+from bench.data.native.category_tables import table
 
 COUNTS = {"coco": (80, 53), "ade20k": (100, 50), "cityscapes": (8, 11)}
 

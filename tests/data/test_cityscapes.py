@@ -12,8 +12,8 @@ from cityscapesscripts.preparation.createPanopticImgs import convert2panoptic
 from PIL import Image
 
 from bench.data.catalog import DataRoots, find
-from bench.data.cityscapes import Cityscapes
-from bench.data.coco_panoptic import CocoPanoptic
+from bench.data.native.cityscapes import Cityscapes
+from bench.data.native.coco_panoptic import CocoPanoptic
 from bench.data.scene import Scene, semantic_of
 from bench.errors import UserError
 from models.categories import Segment

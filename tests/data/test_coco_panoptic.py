@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from bench.data.panoptic_png import write_ids
+from bench.data.native.panoptic_png import write_ids
 from bench.data.scene import semantic_of
 from bench.errors import UserError
 from models.categories import Segment

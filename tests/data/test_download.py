@@ -28,11 +28,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.cli import main
-from bench.data import archives, fetch
-from bench.data.archives import Archive, Download, downloads
 from bench.data.catalog import DataRoots, find
-from bench.data.download import download
-from bench.data.unpack import unpack
+from bench.data.downloading import archives, fetch
+from bench.data.downloading.archives import Archive, Download, downloads
+from bench.data.downloading.download import download
+from bench.data.downloading.unpack import unpack
 from bench.errors import UserError
 from tests.data.layouts import Layout, write_ade20k, write_cityscapes, write_coco
 
@@ -386,7 +386,7 @@ def until(true: Callable[[], Any], seconds: float = 60.0) -> None:
 def bench(config: Path, *arguments: str) -> subprocess.Popen[str]:
     """The command in a process of its own, with the archives of a file instead of the official ones."""
     code = (
-        "import sys; from pathlib import Path; from bench.data import archives, fetch\n"
+        "import sys; from pathlib import Path; from bench.data.downloading import archives, fetch\n"
         "archives.FILE, fetch.PAUSE = Path(sys.argv[1]), 0.0\n"
         "from bench.cli import main; code = main(sys.argv[2:]); assert 'torch' not in sys.modules; sys.exit(code)"
     )

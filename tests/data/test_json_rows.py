@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.data import json_rows
-from bench.data.json_rows import Span, read_spans, scan
+from bench.data.native import json_rows
+from bench.data.native.json_rows import Span, read_spans, scan
 from bench.data.problem import FaultError
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9)

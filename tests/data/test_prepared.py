@@ -12,10 +12,10 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from bench.data.catalog import DataRoots, Missing, find
+from bench.data.native.scenes import Scenes
 from bench.data.prepared import existing, load, prepare, prepared_folder
 from bench.data.resize import measure
 from bench.data.scene import semantic_of
-from bench.data.scenes import Scenes
 from bench.data.verify import verify
 from bench.errors import UserError
 
@@ -95,7 +95,7 @@ def test_the_same_in_another_interpreter(tmp_path: Path) -> None:
     prepared = prepare(Scenes(), "val", (32, 32), 3, tmp_path / "a")
     code = (
         "import sys; from pathlib import Path; from bench.data.prepared import prepare\n"
-        "from bench.data.scenes import Scenes\n"
+        "from bench.data.native.scenes import Scenes\n"
         "print(prepare(Scenes(), 'val', (32, 32), 3, Path(sys.argv[1])).split_hash)\n"
         "assert 'torch' not in sys.modules"
     )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from bench.data.coco_instances import compressed_rle, text_rle
+from bench.data.native.coco_instances import compressed_rle, text_rle
 from bench.data.run_lengths import resize_masks
 
 SIDES = st.integers(1, 40)

@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from bench.data.drawing import Draws, color
+from bench.data.native.drawing import Draws, color
+from bench.data.native.scenes import CATEGORIES, SIZES, Scenes
 from bench.data.scene import Scene
-from bench.data.scenes import CATEGORIES, SIZES, Scenes
 from bench.errors import UserError
 
 FIRST_16 = "154ff78985c1d1e6b9be96669e7a13476709859776ad02014695811b0b63dac6"
@@ -91,7 +91,7 @@ def thing_areas(scene: Scene, segments: np.ndarray) -> np.ndarray:
 
 
 def test_the_documented_statistics_hold_on_the_other_split(val_scenes: list[Scene]) -> None:
-    """The docstring of bench/data/scenes.py counts the training split; here are 150 images of val."""
+    """The docstring of bench/data/native/scenes.py counts the training split; here are 150 images of val."""
     things = np.array(CATEGORIES.is_thing)
     present = np.zeros(len(CATEGORIES))
     for scene in val_scenes:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.data.native.scenes import Scenes
 from bench.data.prepared import check_disjoint, fraction_rows, prepare
-from bench.data.scenes import Scenes
-from bench.data.shares import PERCENTS, chosen_ids, share_ids
+from bench.data.preparing.shares import PERCENTS, chosen_ids, share_ids
 from bench.errors import UserError
 
 IDS = st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=60, unique=True)

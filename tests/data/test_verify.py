@@ -19,10 +19,10 @@ from PIL import Image
 from bench.cli import main
 from bench.data import verify_source as module
 from bench.data.catalog import DataRoots, Missing, find
-from bench.data.panoptic_png import read_ids, write_ids
+from bench.data.native.panoptic_png import read_ids, write_ids
+from bench.data.native.scenes import Scenes
 from bench.data.prepared import prepare
 from bench.data.problem import Problem
-from bench.data.scenes import Scenes
 from bench.data.source import Source
 from bench.data.verify_source import verify_source
 from bench.errors import UserError

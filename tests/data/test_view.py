@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from bench.data.native.scenes import Scenes
 from bench.data.prepared import Prepared, prepare
 from bench.data.scene import semantic_of
-from bench.data.scenes import Scenes
 from bench.data.view import View, task_categories
 from models.categories import Categories, Category
 

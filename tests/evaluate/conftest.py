@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.data.panoptic_png import write_ids
+from bench.data.native.panoptic_png import write_ids
 from models.categories import Categories, Category, PredictedSegment, Segment
 
 # Ids with gaps, as COCO has them; the last two categories never appear.

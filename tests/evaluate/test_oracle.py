@@ -12,9 +12,9 @@ from PIL import Image
 from pycocotools import mask as rle_codec
 
 from bench.data.catalog import DataRoots, Missing, find
-from bench.data.coco_instances import text_rle
+from bench.data.native.coco_instances import text_rle
+from bench.data.native.scenes import Scenes
 from bench.data.scene import Instance, Scene
-from bench.data.scenes import Scenes
 from bench.evaluate.evaluator import Evaluator
 from bench.evaluate.native import NativeResult, evaluate_oracle
 from bench.evaluate.oracle import WAYS, Loss, OraclePrediction, Way, predict, way_of

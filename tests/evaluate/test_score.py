@@ -14,7 +14,7 @@ from hotcoco import COCO, COCOeval
 from hotcoco.panoptic import PanopticEval
 from pycocotools import mask as rle_codec
 
-from bench.data.panoptic_png import read_ids, write_ids
+from bench.data.native.panoptic_png import read_ids, write_ids
 from bench.errors import UserError
 from bench.evaluate.score import score_files
 from models.categories import PredictedSegment, Segment

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
+from bench.data.native.scenes import Scenes
 from bench.data.resize import measure, resize_scene
 from bench.data.scene import Scene, semantic_of
-from bench.data.scenes import Scenes
 from bench.evaluate.evaluator import EvaluatedPrediction, Evaluator
 from models.detr import detr_small
 from models.interface import Batch, SegmentationModel

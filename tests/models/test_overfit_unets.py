@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from bench.data.batches import batches
+from bench.data.native.scenes import Scenes
 from bench.data.prepared import prepare
-from bench.data.scenes import Scenes
 from bench.data.view import View
 from bench.predict import evaluate
 from models.registry import build

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data.scenes import Scenes
+from bench.data.native.scenes import Scenes
 
 
 @pytest.mark.perf

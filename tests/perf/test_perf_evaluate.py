@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hotcoco.panoptic import PanopticEval
 
-from bench.data.panoptic_png import write_ids
+from bench.data.native.panoptic_png import write_ids
 from bench.evaluate.panoptic import PanopticCounts, match, quality
 from models.categories import PredictedSegment, Segment
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.data.native.scenes import Scenes
 from bench.data.scene import Scene
-from bench.data.scenes import Scenes
 from bench.evaluate.evaluator import Evaluator
 from bench.evaluate.oracle import WAYS, Way, predict
 

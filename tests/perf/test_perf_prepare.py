@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data.panoptic_png import write_ids
-from bench.data.scenes import Scenes
+from bench.data.native.panoptic_png import write_ids
+from bench.data.native.scenes import Scenes
 
 FILES, IMAGES, PROCESSES, ROUNDS = 120, 960, 2, 3  # every file stands for some images: the disk is not what is measured
 SIZE = (480, 640)
@@ -33,7 +33,7 @@ print(time.perf_counter() - start)
 PREPARE = """
 import sys, tempfile, time
 from pathlib import Path
-from bench.data.coco_panoptic import CocoPanoptic, ImageFolder, SplitFiles
+from bench.data.native.coco_panoptic import CocoPanoptic, ImageFolder, SplitFiles
 from bench.data.prepared import prepare_sizes
 
 def main():
@@ -125,8 +125,8 @@ def test_four_sizes_are_prepared_nearly_as_fast_as_decoded(
     kilobytes = np.mean([Path(name).stat().st_size for name in pictures]) / 1000
     with capsys.disabled():
         sys.stdout.write(
-            f"\nprepare with {what}, 640x480, JPEGs of {kilobytes:.0f} kB, 4 sizes, {PROCESSES} processes: {best[0]:.0f} "
-            f"images/s, merely decoding {best[1]:.0f}: ratio {best[0] / best[1]:.2f}; each round "
+            f"\nprepare with {what}, 640x480, JPEGs of {kilobytes:.0f} kB, 4 sizes, {PROCESSES} processes: "
+            f"{best[0]:.0f} images/s, merely decoding {best[1]:.0f}: ratio {best[0] / best[1]:.2f}; each round "
             f"{', '.join(f'{ours / theirs:.2f}' for ours, theirs in rates)}\n"
         )
     assert best[0] / best[1] > 0.5  # 0.8 on a quiet machine

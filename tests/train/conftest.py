@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bench.data.native.scenes import Scenes
 from bench.data.prepared import prepare
-from bench.data.scenes import Scenes
 from bench.data.view import View
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from bench.data.json_rows import Span, scan
+from bench.data.native.json_rows import Span, scan
 from bench.data.problem import Problem
 from bench.data.scene import Instance
 from models.categories import Categories

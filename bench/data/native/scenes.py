@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.drawing import (
+from bench.data.native.drawing import (
     HUES,
     SHAPES,
     SINE,

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import tables
-from bench.data.draft import CHUNK, Chunk, Draft
+from bench.data.preparing import tables
+from bench.data.preparing.draft import CHUNK, Chunk, Draft
 from bench.data.resize import resize_scenes, takes_halved
 from bench.data.scene import Scene
 from bench.data.source import Source

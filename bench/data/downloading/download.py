@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from bench.data.archives import Archive, Download, downloads
-from bench.data.fetch import fetch, kept, part_of, read_notes, write_notes
-from bench.data.unpack import unpack
+from bench.data.downloading.archives import Archive, Download, downloads
+from bench.data.downloading.fetch import fetch, kept, part_of, read_notes, write_notes
+from bench.data.downloading.unpack import unpack
 from bench.errors import UserError, unknown
 
 ARCHIVES = "archives"  # where they lie in the dataset's folder

@@ -14,13 +14,13 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from bench.data import tables
-from bench.data.draft import CHUNK, COUNTED, IMAGES, SEGMENTS, ArrayFile, Chunk, Draft
+from bench.data.preparing import tables
+from bench.data.preparing.draft import CHUNK, COUNTED, IMAGES, SEGMENTS, ArrayFile, Chunk, Draft
+from bench.data.preparing.shares import PERCENTS, share_ids
+from bench.data.preparing.tables import INSTANCE_COLUMNS, SEGMENT_COLUMNS, Rows, TruthHash
+from bench.data.preparing.writing import SKIP_HINT, Size
 from bench.data.resize import RULE
-from bench.data.shares import PERCENTS, share_ids
 from bench.data.source import Source
-from bench.data.tables import INSTANCE_COLUMNS, SEGMENT_COLUMNS, Rows, TruthHash
-from bench.data.writing import SKIP_HINT, Size
 from bench.errors import UserError
 from models.categories import Categories
 

@@ -17,9 +17,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.coco_segments import Runs
 from bench.data.decoding import rgb
-from bench.data.pictures import opened
+from bench.data.native.coco_segments import Runs
+from bench.data.native.pictures import opened
 from bench.data.problem import FaultError, Problem, collecting
 from bench.data.scene import Scene
 from bench.data.source import Survey, check_split

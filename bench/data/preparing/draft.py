@@ -24,7 +24,7 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.tables import Rows
+from bench.data.preparing.tables import Rows
 from bench.errors import UserError
 
 CHUNK = 32  # images: enough to hide the cost of a task, few enough to show progress and to lose little

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bench.data.coco_instances import read_instances
-from bench.data.coco_listing import Listing, read_categories, read_listing, read_segments
-from bench.data.coco_segments import Runs, problems_of, renumbered
 from bench.data.decoding import rgb
-from bench.data.json_rows import read_spans, spans
-from bench.data.panoptic_png import read_ids
-from bench.data.pictures import inside, opened
+from bench.data.native.coco_instances import read_instances
+from bench.data.native.coco_listing import Listing, read_categories, read_listing, read_segments
+from bench.data.native.coco_segments import Runs, problems_of, renumbered
+from bench.data.native.json_rows import read_spans, spans
+from bench.data.native.panoptic_png import read_ids
+from bench.data.native.pictures import inside, opened
 from bench.data.problem import FaultError, Problem, collecting
 from bench.data.scene import Scene
 from bench.data.source import Survey, check_split

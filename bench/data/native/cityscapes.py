@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.category_tables import table
-from bench.data.coco_segments import Runs
-from bench.data.label_folders import SPLITS, Files, LabelFolders, Listing, files_by_id, numbered, paired
-from bench.data.pictures import opened
+from bench.data.native.category_tables import table
+from bench.data.native.coco_segments import Runs
+from bench.data.native.label_folders import SPLITS, Files, LabelFolders, Listing, files_by_id, numbered, paired
+from bench.data.native.pictures import opened
 from bench.data.problem import FaultError, Problem
 from bench.data.source import NoTruthError
 from models.categories import Segment, Task

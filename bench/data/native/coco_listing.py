@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.data.coco_instances import instances_by_image
-from bench.data.json_rows import Handler, Span, read_spans, scan
+from bench.data.native.coco_instances import instances_by_image
+from bench.data.native.json_rows import Handler, Span, read_spans, scan
 from bench.data.problem import FaultError, Problem
 from models.categories import VOID, Categories
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.data.pictures import opened
+from bench.data.native.pictures import opened
 
 
 def read_ids(path: Path, image: str | None = None) -> NDArray[np.int32]:

@@ -1,0 +1,1 @@
+"""Fetches the official archives and unpacks them."""

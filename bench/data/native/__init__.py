@@ -1,0 +1,1 @@
+"""Reads datasets in their own files, and draws the embedded one."""

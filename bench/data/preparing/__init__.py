@@ -1,0 +1,1 @@
+"""Fills the prepared form: one pass, several sizes, resumable."""
