@@ -22,11 +22,13 @@ def key_masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -
     """softmax(q k^T / sqrt(d) + M) v, Eq. 1, with the same M for every query and head.
 
     q: (B, h, N, d), k and v: (B, h, M, d). mask: a float a key (B, M), added to the logits; or int64 (B, K), the places
-    of the K keys kept, where M is 0, and minus infinity for all others; 1 stands for B where all images share it. None
-    is no mask. Returns (B, h, N, d).
+    of the K keys kept, where M is 0, and minus infinity for all others; or bool (B, M), True = kept, where images keep
+    different numbers of keys, or none. 1 stands for B where all images share it. None is no mask. Returns (B, h, N, d).
     """
     if mask is None:
         return F.scaled_dot_product_attention(q, k, v)
+    if mask.dtype == torch.bool:
+        return kept_keys_attention(q, k, v, mask)
     if mask.dtype != torch.int64:
         return _biased_attention(q, k, v, mask)
     if torch.jit.is_tracing():  # counting FLOPs: the dense product of the equation

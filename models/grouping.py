@@ -1,7 +1,7 @@
 """From pixel embeddings to instances, inside each predicted thing class.
 
 The paper trains embeddings (Eqs. 4 to 6) and never says how instances are read out of them (AUDIT A30). `greedy` is
-ours. `components` and `dbscan` are the two ways of the released evaluator (RELEASED_CODE 6), which looks inside each
+ours. `components` and `dbscan` are the two ways of the released evaluator, which looks inside each
 predicted class too. The score is the same for all three: the mean probability of the class over the instance.
 
 An object whose pixels fall into two classes becomes two instances here. On a half-trained network one grouping over all

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from models.categories import Categories, Task
+from models.categories import TASKS, Categories, Task
 
 if TYPE_CHECKING:
     from models.interface import SegmentationModel
@@ -283,6 +283,8 @@ def build(
 ) -> SegmentationModel:
     """The network for these categories at this input size (height, width) and task, initialised by torch's seed."""
     entry = find(name)
+    if task not in TASKS:
+        raise UnknownNameError(_message("task", task, TASKS))
     if not entry.is_network:
         raise ValueError(f"{name} is an oracle, not a network, so nothing can be built; run it with `--suite oracle`")
     module, _, function = entry.builder.partition(":")

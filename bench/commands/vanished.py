@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from rich.table import Table
 
@@ -12,7 +12,7 @@ from bench.spec import size_text
 WORST = 3  # categories named in a line
 
 
-def vanished_table(made: Iterable[Prepared]) -> Table:
+def vanished_table(made: Sequence[Prepared]) -> Table:
     """Of each prepared split at each size: images, how many were left out, and how many segments and instances have no
     pixel left there."""
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -20,11 +20,13 @@ def vanished_table(made: Iterable[Prepared]) -> Table:
     for column in ("images", "left out", "segments", "vanished", "instances", "vanished"):
         table.add_column(column, justify="right")
     table.add_column("most lost")
+    several = len({one.manifest["form"] for one in made}) > 1
     for one in made:
         told = one.manifest
         segments = _lost(told["segments_total"], told["segments_vanished"])
         instances = _lost(told["instances_total"], told["instances_vanished"])
         name = f"{one.dataset} {one.split} {size_text(one.size)}"
+        name += f", {told['form']}" if several else ""
         table.add_row(name, str(len(one)), str(len(told["skipped"])), *segments, *instances, _worst(one))
     return table
 

@@ -7,6 +7,7 @@ some rows and some columns in order, so that every border between two runs moves
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,8 @@ def _shrunk(
 ) -> list[Rle | None]:
     """`border`: where a run ends, in pixels down the columns of its mask `owner`; the same for the masks at `size`."""
     area = size[0] * size[1]
-    rows, columns = nearest_index(native[0], size[0]), nearest_index(native[1], size[1])
     column, row = np.divmod(border, native[0])
-    rows_before = np.searchsorted(rows, np.arange(native[0]))
-    columns_before = np.searchsorted(columns, np.arange(native[1] + 1))
-    taken = np.bincount(columns, minlength=native[1] + 1) > 0
+    rows_before, columns_before, taken = _taken_before(native, size)
     moved = columns_before[column] * size[0] + np.where(taken[column], rows_before[row], 0)
     inside = moved < area
     places, times = np.unique(owner[inside] * area + moved[inside], return_counts=True)
@@ -64,6 +62,18 @@ def _shrunk(
     for n, rle in zip(left, packed, strict=True):
         found[n] = text_rle(rle)
     return found
+
+
+@lru_cache(maxsize=64)  # most images of a dataset have one of few sizes
+def _taken_before(native: tuple[int, int], size: tuple[int, int]) -> tuple[Numbers, Numbers, NDArray[np.bool_]]:
+    """How many rows are taken above each row, how many columns before each column, and which columns are taken."""
+    rows, columns = nearest_index(native[0], size[0]), nearest_index(native[1], size[1])
+    every_column = np.arange(native[1] + 1)
+    return (
+        np.searchsorted(rows, np.arange(native[0])),
+        np.searchsorted(columns, every_column),
+        np.isin(every_column, columns),
+    )
 
 
 def _enlarged(rle: Rle, size: tuple[int, int]) -> Rle | None:

@@ -391,7 +391,14 @@ def bench(config: Path, *arguments: str) -> subprocess.Popen[str]:
         "from bench.cli import main; code = main(sys.argv[2:]); assert 'torch' not in sys.modules; sys.exit(code)"
     )
     command = [sys.executable, "-c", code, str(config), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background job, and all that it starts, ignores SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])

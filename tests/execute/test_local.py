@@ -142,14 +142,15 @@ def test_the_run_after_a_killed_one_still_runs(folder: Path) -> None:
 
 
 def test_an_error_is_recorded_with_its_traceback_and_the_suite_goes_on(folder: Path) -> None:
-    suite = SUITE.replace("32x32", "36x36")  # neither network can take 36
-    (folder / "two.yaml").write_text(suite)
+    names = ("maskattn-unet-small", "self-attention-unet-small")
+    broken = ", ".join(f"{{name: {name}, options: {{heads: 3}}}}" for name in names)
+    (folder / "two.yaml").write_text(SUITE.replace("unet-small, maskattn-unet-small", broken))
     code, text = finish(start(folder, "short"))
     assert code == 1
     assert states(folder)["majority"] == "done"
-    assert states(folder)["unet-small"] == states(folder)["maskattn-unet-small"] == "failed"
-    assert "multiples of 16" in text
-    (run,) = (folder / "results").glob("unet-small-*")
+    assert [states(folder)[name] for name in names] == ["failed", "failed"]
+    assert "do not divide into 3 heads" in text
+    (run,) = (folder / "results").glob("maskattn-unet-small-*")
     attempt = json.loads((run / "attempts" / "1.json").read_text())
     assert "Traceback" in attempt["traceback"]
     assert str(Path.home()) not in attempt["traceback"]

@@ -134,3 +134,8 @@ def test_one_seed_gives_one_network(toy_categories: Categories) -> None:
 def test_names_can_be_listed_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_a_task_that_is_none_is_refused(toy_categories: Categories) -> None:
+    with pytest.raises(ValueError, match="unknown task 'panoptc'; did you mean 'panoptic'"):
+        build("unet-small", toy_categories, (32, 32), "panoptc")  # type: ignore[arg-type]

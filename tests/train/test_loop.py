@@ -124,7 +124,7 @@ def test_history_has_a_line_an_epoch_and_no_times(eight_scenes: View, tmp_path: 
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 2), (2, 4), (3, 6)]
     for row in rows:
         assert set(row) == {"epoch", "step", "loss", "terms"}
-        assert set(row["terms"]) == {"cross_entropy", "instance_contrastive"}
+        assert set(row["terms"]) == {"cross_entropy", "instance_contrastive", "instance_classification"}
         assert row["loss"] == pytest.approx(sum(row["terms"].values()))
         assert all(math.isfinite(value) for value in row["terms"].values())
 
