@@ -19,6 +19,7 @@ from bench.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+DECISIONS = (ROOT / "docs" / "decisions.md").read_text()
 
 
 def commands(language: str) -> list[str]:
@@ -52,6 +53,11 @@ def test_a_command_of_the_readme_works(tmp_path: Path, command: str) -> None:
 @pytest.mark.parametrize("command", commands("text"))
 def test_a_command_that_needs_data_is_at_least_well_formed(command: str) -> None:
     parser().parse_args(shlex.split(command)[3:])
+
+
+@pytest.mark.parametrize("word", re.findall(r"`((?:bench|models|tests)/[\w/]+\.\w+)", DECISIONS))
+def test_what_the_decisions_point_to_is_there(word: str) -> None:
+    assert (ROOT / word).is_file()
 
 
 @pytest.mark.parametrize("word", re.findall(r"\]\(([^)#:]+)[)#]", README))
