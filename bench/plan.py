@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,13 +14,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from bench.data.catalog import DataRoots, Missing, find
-from bench.data.prepared import Prepared, check_disjoint, existing, prepare
+from bench.data.prepared import Prepared, check_disjoint, existing, prepare_sizes
 from bench.data.source import Source
 from bench.errors import UserError, unknown
-from bench.spec import NO_TRAINING, Budget, ModelEntry, Profile, RunSpec, Suite, invalid
+from bench.spec import NO_TRAINING, Budget, ModelEntry, Percent, Profile, Recipe, RunSpec, Suite, invalid, size_text
 from bench.store import Status, Store
 from bench.train.recipes import recipe_for
-from models.registry import REGISTRY, UnknownNameError, full_options
+from models.registry import REGISTRY, Entry, UnknownNameError, full_options
 from models.registry import find as find_model
 
 HERE = Path(__file__).parent
@@ -113,110 +114,148 @@ def make_plan(choice: Choice, store: Store, prepare_data: Progress | None = None
         sources = {EMBEDDED: embedded}
     rows = _rows(choice)
     sizes = tuple(dict.fromkeys(choice.profile.fit_size(size) for size in choice.suite.sizes))
+    data = {name: _data(choice, rows, source, sizes, prepare_data) for name, source in sources.items()}
     cells = [
-        cell
+        _cell(choice, row, source, size, data[source.name][size], percent, seed, store)
         for source in sources.values()
         for size in sizes
-        for cell in _column(choice, rows, source, size, store, prepare_data)
+        for row in rows
+        if not row.network.refusal(size, row.options)
+        for percent, seed in product(choice.suite.train_percent if row.is_trained else (100,), row.seeds)
     ]
-    reasons = (_refusal(entry, size, choice.profile) for entry, _ in rows for size in sizes)
+    reasons = (row.network.refusal(size, row.options) for row in rows for size in sizes)
     skipped = tuple(dict.fromkeys(reason for reason in reasons if reason))
     return Plan(tuple(_with_times(cells, store)), skipped, missing, sources)
 
 
-def _refusal(entry: ModelEntry, size: tuple[int, int], profile: Profile) -> str | None:
-    options, _ = _options(entry, profile)
-    reason: str | None = _find_model(entry.name).refusal(size, options)
-    return reason
+@dataclass(frozen=True)
+class _Row:
+    """A row of the suite's table: a network, a floor or an oracle, under all its options."""
+
+    network: Entry
+    options: Mapping[str, Any]
+    weights: Mapping[str, str]
+    recipe: Recipe
+    seeds: tuple[int, ...]
+
+    @property
+    def is_trained(self) -> bool:
+        return self.network.is_network
 
 
-def _rows(choice: Choice) -> list[tuple[ModelEntry, tuple[int, ...]]]:
-    """The rows of the table with their seeds: floors first, once each, since no chance is in them."""
-    suite, profile = choice.suite, choice.profile
-    seeds = choice.seeds or suite.seeds[: profile.max_seeds]
+def _rows(choice: Choice) -> list[_Row]:
+    """Floors first."""
+    suite = choice.suite
     by_name: dict[str, list[ModelEntry]] = {}
     for entry in suite.models:
         by_name.setdefault(entry.name, []).append(entry)
     models = [e for name in choice.models for e in by_name.get(name, [ModelEntry(name=name)])] or list(suite.models)
     floors = [ModelEntry(name=name) for name, entry in REGISTRY.items() if entry.is_floor and suite.floors]
     entries = floors + [e for n, e in enumerate(models) if e not in floors and e not in models[:n]]
-    chance = {e.name for e in entries if _find_model(e.name).is_network and not _find_model(e.name).is_floor}
-    return [(e, tuple(dict.fromkeys(seeds)) if e.name in chance else (0,)) for e in entries]
+    return [_row(choice, entry) for entry in entries]
 
 
-def _find_model(name: str) -> Any:
+def _row(choice: Choice, entry: ModelEntry) -> _Row:
+    suite, profile = choice.suite, choice.profile
+    network = _find_model(entry.name)
+    options, weights = _options(entry, profile)
+    recipe = recipe_for(network, options, profile, suite.task, entry.recipe)
+    seeds = tuple(dict.fromkeys(choice.seeds or suite.seeds[: profile.max_seeds]))
+    chance = network.is_network and not network.is_floor
+    return _Row(network, options, weights, recipe, seeds if chance else (0,))
+
+
+def _find_model(name: str) -> Entry:
     try:
         return find_model(name)
     except UnknownNameError as error:
         raise UserError(str(error)) from None
 
 
-def _column(
+@dataclass(frozen=True)
+class _Data:
+    """The splits at one size, as far as they are prepared. `train` is None, too, where no row is trained."""
+
+    train: Prepared | None
+    val: Prepared | None
+
+
+def _data(
     choice: Choice,
-    rows: list[tuple[ModelEntry, tuple[int, ...]]],
+    rows: Sequence[_Row],
     source: Source,
-    size: tuple[int, int],
-    store: Store,
+    sizes: Sequence[tuple[int, int]],
     progress: Progress | None,
-) -> list[Cell]:
-    """The runs on one dataset at one size."""
-    limits = {"train": choice.profile.train_images, "val": choice.profile.val_images}
-    train = None
-    if any(_find_model(entry.name).is_network for entry, _ in rows):
-        train = _prepared(choice, source, "train", size, limits["train"], progress)
-    val = _prepared(choice, source, "val", size, limits["val"], progress)
-    if train and val:
-        check_disjoint(train, val)
-    cells = []
-    for entry, seeds in rows:
-        if _refusal(entry, size, choice.profile):
-            continue
-        oracle = not _find_model(entry.name).is_network
-        options, weights = _options(entry, choice.profile)
-        recipe = recipe_for(_find_model(entry.name), options, choice.profile, choice.suite.task, entry.recipe)
-        for percent, seed in product((100,) if oracle else choice.suite.train_percent, seeds):
-            spec = RunSpec(
-                model=entry.name,
-                options=options,
-                task=choice.suite.task,
-                dataset=source.name,
-                size=size,
-                budget=Budget(
-                    train_images=None if oracle else limits["train"],
-                    val_images=limits["val"],
-                    train_percent=percent,
-                ),
-                train_hash=NO_TRAINING if oracle else train.fraction_hash(percent) if train else None,
-                val_hash=val.split_hash if val else None,
-                train_pixels=NO_TRAINING if oracle else train.manifest["pixel_hash"] if train else None,
-                val_pixels=val.manifest["pixel_hash"] if val else None,
-                recipe=recipe,
-                precision="float32" if oracle else "mixed",
-                profile=choice.profile.name,
-                seed=seed,
-                protocol="native" if oracle else "standard",
-            )
-            cells.append(
-                Cell(
-                    spec=spec,
-                    status=store.whole(spec.run_id),
-                    train=train.folder if train and not oracle else None,
-                    val=val.folder if val else None,
-                    weights=weights,
-                    roots=choice.roots if oracle else None,
-                )
-            )
-    return cells
+) -> dict[tuple[int, int], _Data]:
+    """The prepared splits of one dataset by size, each split read once for all sizes. Raises UserError."""
+    train: Sequence[Prepared | None] = [None] * len(sizes)
+    if any(row.is_trained for row in rows):
+        train = _prepared(choice, source, "train", sizes, choice.profile.train_images, progress)
+    val = _prepared(choice, source, "val", sizes, choice.profile.val_images, progress)
+    for one, other in zip(train, val, strict=True):
+        if one and other:
+            check_disjoint(one, other)
+    return {size: _Data(one, other) for size, one, other in zip(sizes, train, val, strict=True)}
 
 
 def _prepared(
-    choice: Choice, source: Source, split: str, size: tuple[int, int], limit: int | None, progress: Progress | None
-) -> Prepared | None:
-    have = existing(source, split, size, limit, choice.prepared)
-    if have or progress is None:
+    choice: Choice,
+    source: Source,
+    split: str,
+    sizes: Sequence[tuple[int, int]],
+    limit: int | None,
+    progress: Progress | None,
+) -> Sequence[Prepared | None]:
+    have = [existing(source, split, size, limit, choice.prepared) for size in sizes]
+    lacking = [size for size, one in zip(sizes, have, strict=True) if one is None]
+    if not lacking or progress is None:
         return have
-    what = f"preparing {source.name} {split} at {size[0]}x{size[1]}"
-    return prepare(source, split, size, limit, choice.prepared, lambda done, of: progress(what, done, of))
+    what = f"preparing {source.name} {split} at {', '.join(map(size_text, lacking))}"
+    made = iter(prepare_sizes(source, split, lacking, limit, choice.prepared, partial(progress, what)))
+    return [next(made) if one is None else one for one in have]
+
+
+def _cell(
+    choice: Choice,
+    row: _Row,
+    source: Source,
+    size: tuple[int, int],
+    data: _Data,
+    percent: Percent,
+    seed: int,
+    store: Store,
+) -> Cell:
+    oracle = not row.is_trained
+    train, val = data.train, data.val
+    spec = RunSpec(
+        model=row.network.name,
+        options=dict(row.options),
+        task=choice.suite.task,
+        dataset=source.name,
+        size=size,
+        budget=Budget(
+            train_images=None if oracle else choice.profile.train_images,
+            val_images=choice.profile.val_images,
+            train_percent=percent,
+        ),
+        train_hash=NO_TRAINING if oracle else train.fraction_hash(percent) if train else None,
+        val_hash=val.split_hash if val else None,
+        train_pixels=NO_TRAINING if oracle else train.manifest["pixel_hash"] if train else None,
+        val_pixels=val.manifest["pixel_hash"] if val else None,
+        recipe=row.recipe,
+        precision="float32" if oracle else "mixed",
+        profile=choice.profile.name,
+        seed=seed,
+        protocol="native" if oracle else "standard",
+    )
+    return Cell(
+        spec=spec,
+        status=store.whole(spec.run_id),
+        train=train.folder if train and not oracle else None,
+        val=val.folder if val else None,
+        weights=row.weights,
+        roots=choice.roots if oracle else None,
+    )
 
 
 def _options(entry: ModelEntry, profile: Profile) -> tuple[dict[str, Any], dict[str, str]]:

@@ -33,8 +33,8 @@ class Batch:
     """B images with their ground truth at one size.
 
     images: (B, 3, H, W) float32, RGB in [0, 1]; semantic: (B, H, W) int64, 255 = void; segments: (B, H, W) int64,
-    0 = void; tables: for each image, segment id -> Segment. A table may name a segment that has no pixel left
-    (after augmentation): users of it skip such segments. Crowd segments keep their semantic label.
+    0 = void; tables: for each image, segment id -> Segment. A segment without a pixel counts for nothing. Crowd
+    segments keep their semantic label.
     """
 
     images: Tensor

@@ -1,4 +1,4 @@
-"""A U-Net over a ResNet-50: the layout of segmentation_models_pytorch, 32.5 M parameters, 2.98 GMACs at 128x128.
+"""A U-Net over a ResNet-50 in the layout of segmentation_models_pytorch (theirs: 32.5 M parameters, 2.98 GMACs).
 
 Of the U-Nets that fit the name it is the nearest to the 32 M and 4 G which the paper prints for its own (AUDIT A23).
 Random weights and norms of our own, as in the query networks that start from scratch.

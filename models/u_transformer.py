@@ -7,6 +7,7 @@ it Self-Attention UNet, though it is not 'MaskAttn-UNet without the mask' (AUDIT
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention import MultiHeadAttention
-from models.blocks import DoubleConv, Up
 from models.categories import Categories, Task
 from models.pixel_model import PixelModel
+from models.unet import UNet
 
 
 def sine_positions(height: int, width: int, channels: int) -> Tensor:
@@ -70,28 +71,19 @@ class SkipGate(nn.Module):
         return skip * F.interpolate(gate, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-class UTransformer(nn.Module):
-    """(B, 3, H, W) -> (B, width, H, W)."""
-
-    stride = 16
+class UTransformer(UNet):
+    """(B, 3, H, W) -> (B, width, H, W): the textbook U-Net with attention at the bottom and gates on the skips."""
 
     def __init__(self, width: int = 64, heads: int = 4) -> None:
-        super().__init__()
-        widths = [width * 2**level for level in range(5)]
-        self.out_channels = width
-        pairs = list(zip([3, *widths[:-1]], widths, strict=True))
-        self.down = nn.ModuleList(DoubleConv(i, o) for i, o in pairs)
-        self.bottom = SelfAttention(widths[-1], heads)
-        self.gates = nn.ModuleList(SkipGate(deep, skip, heads) for skip, deep in reversed(pairs[1:]))
-        self.up = nn.ModuleList(Up(deep, skip, skip) for skip, deep in reversed(pairs[1:]))
+        super().__init__(width)
+        self.bottom = SelfAttention(self.widths[-1], heads)
+        pairs = reversed(list(pairwise(self.widths)))
+        self.gates = nn.ModuleList(SkipGate(deep, skip, heads) for skip, deep in pairs)
 
     def forward(self, x: Tensor) -> Tensor:
-        skips: list[Tensor] = []
-        for level, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if level else x)
-            skips.append(x)
+        *skips, x = self.encode(x)
         x = self.bottom(x)
-        for gate, up, skip in zip(self.gates, self.up, reversed(skips[:-1]), strict=True):
+        for gate, up, skip in zip(self.gates, self.up, reversed(skips), strict=True):
             x = up(x, gate(x, skip))
         return x
 

@@ -19,20 +19,25 @@ class UNet(nn.Module):
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
-        widths = [width * 2**level for level in range(5)]
+        self.widths = widths = [width * 2**level for level in range(5)]
         self.out_channels = width
         pairs = list(zip([3, *widths[:-1]], widths, strict=True))
         self.down = nn.ModuleList(DoubleConv(i, o) for i, o in pairs)
         self.up = nn.ModuleList(Up(deep, skip, skip) for skip, deep in reversed(pairs[1:]))
 
     def forward(self, x: Tensor) -> Tensor:
-        skips: list[Tensor] = []
-        for level, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if level else x)
-            skips.append(x)
-        for up, skip in zip(self.up, reversed(skips[:-1]), strict=True):
+        *skips, x = self.encode(x)
+        for up, skip in zip(self.up, reversed(skips), strict=True):
             x = up(x, skip)
         return x
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """The map of each level, the last at 1/16 of height and width."""
+        maps: list[Tensor] = []
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            maps.append(x)
+        return maps
 
 
 def unet(categories: Categories, size: tuple[int, int], task: Task, *, width: int, **shared: Any) -> PixelModel:

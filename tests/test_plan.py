@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.data.catalog import DataRoots
+from bench.data.native.scenes import Scenes
+from bench.data.scene import Scene
 from bench.errors import UserError
 from bench.plan import Choice, Plan, load_named, make_plan
 from bench.spec import ModelEntry, Profile, Suite
@@ -158,3 +160,28 @@ def test_the_task_decides_the_u_nets_batch(tmp_path: Path) -> None:
     plans = [plan_of(tmp_path, suite(task=task, floors=False, seeds=[0]), profile=profile) for task in tasks]
     assert [plan.cells[0].spec.recipe.batch_size for plan in plans] == [8, 14, 14]
     assert [plan.cells[0].spec.task for plan in plans] == list(tasks)
+
+
+def test_a_split_is_read_once_for_all_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[str, str]] = []
+    original = Scenes.scene
+
+    def counted(self: Scenes, split: str, id: str, halve: bool = False) -> Scene:
+        drawn.append((split, id))
+        return original(self, split, id, halve)
+
+    monkeypatch.setattr(Scenes, "scene", counted)
+    made = plan_of(tmp_path, suite(sizes=["32x32", "16x16"], seeds=[0], floors=False), prepare=True)
+    assert [cell.spec.size for cell in made.cells] == [(32, 32), (16, 16)]
+    assert len(drawn) == len(set(drawn)) == 5  # 3 to train, 2 to evaluate
+
+
+def test_a_file_of_weights_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"weights")
+    read: list[Path] = []
+    original = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: read.append(self) or original(self))
+    models = [{"name": "detr-small", "options": {"backbone_weights": str(weights)}}]
+    plan_of(tmp_path, suite(models=models, sizes=["32x32", "16x16"]))
+    assert read.count(weights) == 1

@@ -22,7 +22,7 @@ from bench.data.downloading.download import download as fetch_dataset
 from bench.data.prepared import prepare_sizes
 from bench.data.problem import Problem
 from bench.data.source import NoTruthError, Source, forms
-from bench.data.verify import verify as verify_prepared
+from bench.data.verify_prepared import verify as verify_prepared
 from bench.data.verify_source import verify_source
 from bench.display import amount
 from bench.errors import FAILED, MISTAKE, OK, UserError

@@ -201,5 +201,5 @@ def test_importing_the_data_room_takes_no_torch(tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    code = "import sys, bench.data.catalog, bench.data.verify; assert 'torch' not in sys.modules"
+    code = "import sys, bench.data.catalog, bench.data.verify_prepared; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)

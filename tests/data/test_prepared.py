@@ -16,7 +16,7 @@ from bench.data.native.scenes import Scenes
 from bench.data.prepared import existing, load, prepare, prepared_folder
 from bench.data.resize import measure
 from bench.data.scene import semantic_of
-from bench.data.verify import verify
+from bench.data.verify_prepared import verify
 from bench.errors import UserError
 
 CAT = 1

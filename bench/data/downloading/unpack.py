@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -20,6 +20,7 @@ from bench.errors import UserError
 
 BLOCK = 4096  # bytes that a file's last part takes at most on disk
 PIECE = 1 << 20
+DAMAGED = (zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError, NotImplementedError)  # of either kind
 
 
 @dataclass(frozen=True)
@@ -78,22 +79,24 @@ def _extract(archive: Path, folder: Path, progress: Callable[[int, int], None] |
                             progress(done, total)
             except FileExistsError:
                 raise UserError(f"{archive}: the member {member.path} is there twice") from None
-            except (zipfile.BadZipFile, zlib.error, tarfile.TarError, EOFError, NotImplementedError) as error:
+            except DAMAGED as error:
                 raise UserError(f"{archive}: the member {member.path} is damaged ({error}); fetch it again") from None
 
 
 @contextmanager
 def _members(archive: Path) -> Iterator[list[_Member]]:
     """The archive's plain files, every name looked at before the first is written."""
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as content:
-                yield list(_zip_members(archive, content))
-            return
-        with tarfile.open(archive) as tar:
-            yield list(_tar_members(archive, tar))
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
-        raise UserError(f"{archive} is no whole zip or tar archive ({error}); remove it and fetch it again") from None
+    with ExitStack() as files:
+        try:
+            if zipfile.is_zipfile(archive):
+                members = list(_zip_members(archive, files.enter_context(zipfile.ZipFile(archive))))
+            else:
+                members = list(_tar_members(archive, files.enter_context(tarfile.open(archive))))
+        except DAMAGED as error:
+            raise UserError(
+                f"{archive} is no whole zip or tar archive ({error}); remove it and fetch it again"
+            ) from None
+        yield members
 
 
 def _zip_members(archive: Path, content: zipfile.ZipFile) -> Iterator[_Member]:

@@ -19,6 +19,7 @@ from bench.data.decoding import rgb
 from bench.data.native.coco_instances import read_instances
 from bench.data.native.coco_listing import Listing, read_categories, read_listing, read_segments
 from bench.data.native.coco_segments import Runs, problems_of, renumbered
+from bench.data.native.file_source import FileSource
 from bench.data.native.json_rows import read_spans, spans
 from bench.data.native.panoptic_png import read_ids
 from bench.data.native.pictures import inside, opened
@@ -58,8 +59,11 @@ class SplitFiles:
     instances: Path | None = None
 
 
-class CocoPanoptic:
-    """A `Source` over COCO-panoptic files. Image ids may be numbers or strings; here they are always strings."""
+class CocoPanoptic(FileSource):
+    """A `Source` over COCO-panoptic files. Image ids may be numbers or strings; here they are always strings.
+
+    Segments are numbered in the json's order.
+    """
 
     form = "COCO panoptic json"
 
@@ -90,9 +94,7 @@ class CocoPanoptic:
 
     def ids(self, split: str) -> list[str]:
         listing = self._listing(split)
-        if listing.problems:
-            problem, name = listing.problems[0], self.name
-            raise FaultError(problem, f"{name} {split}: {problem}; `bench data verify {name}` names every problem")
+        self._refuse(split, listing.problems)
         return list(listing.rows)
 
     def has_instances(self, split: str) -> bool:
@@ -126,22 +128,12 @@ class CocoPanoptic:
         }
         return some
 
-    def scene(self, split: str, id: str, halve: bool = False) -> Scene:
-        """Segments are renumbered 1 .. n in the json's order. Raises UserError where json, PNG and image disagree."""
-        scene, problems = self._read(split, id, halve)
-        if scene is None:
-            raise FaultError(problems[0], f"{self.name} image {id}: {problems[0]}; run `bench data verify {self.name}`")
-        return scene
-
     def survey(self, split: str) -> Survey:
         try:
             listing = self._listing(split)
         except FaultError as fault:
             return Survey({}, [fault.problem])
         return Survey({id: str(row.picture) for id, row in listing.rows.items()}, listing.problems)
-
-    def check(self, split: str, id: str) -> list[Problem]:
-        return self._read(split, id)[1]
 
     def _listing(self, split: str) -> Listing:
         check_split(self, split)
@@ -155,7 +147,6 @@ class CocoPanoptic:
         return self._listings[split]
 
     def _read(self, split: str, id: str, halve: bool = False) -> tuple[Scene | None, list[Problem]]:
-        """The scene, or every problem of the image's files."""
         listing, files = self._listing(split), self.splits[split]
         if id not in listing.rows:
             raise UserError(f"{self.name} {split} has no image {id}; `bench data list` shows what there is")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bench.data.decoding import rgb
 from bench.data.native.coco_segments import Runs
+from bench.data.native.file_source import FileSource
 from bench.data.native.pictures import opened
 from bench.data.problem import FaultError, Problem, collecting
 from bench.data.scene import Scene
@@ -45,7 +46,7 @@ class Listing:
     problems: list[Problem]
 
 
-class LabelFolders(ABC):
+class LabelFolders(FileSource):
     """A `Source`, and `Checked`. Instances are disjoint in such labels, so the thing segments are the instances."""
 
     name: str
@@ -76,10 +77,7 @@ class LabelFolders(ABC):
 
     def ids(self, split: str) -> list[str]:
         listing = self._listing(split)
-        if listing.problems:
-            problem = listing.problems[0]
-            text = f"{self.name} {split}: {problem}; `bench data verify {self.name}` names every problem"
-            raise FaultError(problem, text)
+        self._refuse(split, listing.problems)
         return list(listing.files)
 
     def has_instances(self, split: str) -> bool:
@@ -102,19 +100,9 @@ class LabelFolders(ABC):
         some._listings = {split: Listing({id: files[id] for id in ids}, [])}
         return some
 
-    def scene(self, split: str, id: str, halve: bool = False) -> Scene:
-        """Segments are numbered 1 .. n as the dataset's class says. Raises UserError where the files disagree."""
-        scene, problems = self._read(split, id, halve)
-        if scene is None:
-            raise FaultError(problems[0], f"{self.name} image {id}: {problems[0]}; run `bench data verify {self.name}`")
-        return scene
-
     def survey(self, split: str) -> Survey:
         listing = self._listing(split)
         return Survey({id: str(files.picture) for id, files in listing.files.items()}, listing.problems)
-
-    def check(self, split: str, id: str) -> list[Problem]:
-        return self._read(split, id)[1]
 
     def _listing(self, split: str) -> Listing:
         check_split(self, split)
@@ -123,7 +111,6 @@ class LabelFolders(ABC):
         return self._listings[split]
 
     def _read(self, split: str, id: str, halve: bool = False) -> tuple[Scene | None, list[Problem]]:
-        """The scene, or every problem of the image's files."""
         files = self._listing(split).files.get(id)
         if files is None:
             raise UserError(f"{self.name} {split} has no image {id}; `bench data list` shows what there is")

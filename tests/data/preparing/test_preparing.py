@@ -21,7 +21,7 @@ from bench.data.native.coco_panoptic import CocoPanoptic, ImageFolder, SplitFile
 from bench.data.native.panoptic_png import write_ids
 from bench.data.native.scenes import Scenes
 from bench.data.prepared import existing, prepare, prepare_sizes
-from bench.data.verify import verify
+from bench.data.verify_prepared import verify
 from bench.errors import UserError
 
 SIZES = [(24, 32), (16, 16), (10, 15)]
