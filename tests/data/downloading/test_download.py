@@ -32,7 +32,6 @@ from bench.data.catalog import DataRoots, find
 from bench.data.downloading import archives, fetch
 from bench.data.downloading.archives import Archive, Download, downloads
 from bench.data.downloading.download import download
-from bench.data.downloading.unpack import unpack
 from bench.errors import UserError
 from tests.data.layouts import Layout, write_ade20k, write_cityscapes, write_coco
 
