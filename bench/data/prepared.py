@@ -8,7 +8,8 @@ A folder `<root>/<dataset>/<split>-<H>x<W>[-n<limit>][-skipped]-<fingerprint>/` 
                        instances of its own
     manifest.json      what it was made of, what vanished, and the hashes that prove two splits identical
 It is made in a draft, a hidden folder beside it (bench/data/preparing/draft.py), and renamed into place, so it is
-either whole or not there; a preparation that was interrupted or killed goes on from its draft.
+either whole or not there; a preparation that was interrupted or killed goes on from its draft. A draft of files that
+have changed since is removed when the same target is made anew.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,13 @@ from bench.data.preparing.assembling import (
     Skipped,
     assemble,
 )
-from bench.data.preparing.draft import CHUNK, IMAGES, SEGMENTS, Draft, held
-from bench.data.preparing.shares import chosen_ids, share_ids
+from bench.data.preparing.draft import CHUNK, IMAGES, SEGMENTS, Draft, discard, held
+from bench.data.preparing.shares import chosen_ids
 from bench.data.preparing.writing import SKIP_HINT, Size, fill
 from bench.data.problem import FaultError
 from bench.data.resize import RULE
 from bench.data.scene import Instance
-from bench.data.source import Checked, Source
+from bench.data.source import Checked, Source, forms
 from bench.errors import UserError
 from models.categories import Categories, Segment
 
@@ -193,9 +194,9 @@ def check_disjoint(train: Prepared, val: Prepared) -> None:
         )
 
 
-def fraction_rows(prepared: Prepared, percent: int) -> NDArray[np.int64]:
-    """Row numbers, ascending, of `percent` of the images (at least one): those with the smallest sha256 of their id."""
-    kept = set(share_ids(prepared.ids, percent))
+def rows_of(prepared: Prepared, ids: Iterable[str]) -> NDArray[np.int64]:
+    """Row numbers, ascending, of these images."""
+    kept = set(ids)
     return np.array([row for row, id in enumerate(prepared.ids) if id in kept], dtype=np.int64)
 
 
@@ -248,7 +249,18 @@ def prepare_sizes(
             for size, (whole, lacking) in wholes.items():
                 whole.rename(prepared_folder(source, split, size, limit, root, lacking))
                 shutil.rmtree(paths[size])
+                _discard_outdated(source, split, size, limit, root)
     return [prepared for size in sizes if (prepared := there(size=size)) is not None]
+
+
+def _discard_outdated(source: Source, split: str, size: Size, limit: int | None, root: Path) -> None:
+    """Removes drafts of the same target that were made of what the dataset's files no longer are."""
+    with suppress(UserError):  # from a form whose files are not whole: nothing is known of its drafts
+        known = {prepared_folder(form, split, size, limit, root).name for form in forms(source)}
+        stem, _, mark = prepared_folder(source, split, size, limit, root).name.rpartition("-")
+        for draft in (root / source.name).glob(f".{stem}-{'?' * len(mark)}"):
+            if draft.name.removeprefix(".") not in known:
+                discard(draft)
 
 
 def _listed(source: Source, split: str, skip_bad: bool) -> tuple[list[str], list[Skipped]]:

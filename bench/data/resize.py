@@ -31,11 +31,22 @@ RULE = (
 
 
 class Measures(NamedTuple):
-    """Of the S segments of one image, ascending: numbers (S,), areas (S,) in pixels, boxes (S, 4) as x, y, w, h."""
+    """Of the S segments of one or more maps, ascending: maps (S,), numbers (S,), areas (S,) in pixels, boxes (S, 4) as
+    x, y, w, h."""
 
+    maps: NDArray[np.int64]
     numbers: NDArray[np.int64]
     areas: NDArray[np.int64]
     boxes: NDArray[np.int64]
+
+
+class Resized(NamedTuple):
+    """A scene at another size: image (H, W, 3), segments (H, W) with the scene's numbers, and for each of its instances
+    the mask's run lengths, None where no pixel is left."""
+
+    image: NDArray[np.uint8]
+    segments: NDArray[np.int32]
+    rles: list[dict[str, Any] | None]
 
 
 def takes_halved(size: tuple[int, int]) -> bool:
@@ -63,27 +74,33 @@ def resize_halved(
     image: NDArray[np.uint8], native: tuple[int, int], sizes: Sequence[tuple[int, int]]
 ) -> list[NDArray[np.uint8]]:
     """An image decoded at half its `native` (h, w) -> (H, W, 3) at each of `sizes`, as RULE says."""
-    halves = [Image.fromarray(image)]
-    found = []
+    halves, found = [Image.fromarray(image)], []
+    narrow: dict[tuple[int, int], Image.Image] = {}  # halved so often, and to this width
     for height, width in sizes:
         times = 0
         while min(native[0] / height, native[1] / width) >= MIN_FACTOR * 2 ** (times + 2):
             times += 1
         while len(halves) <= times:
             halves.append(halves[-1].reduce(2))
-        extent = native[1] / 2 ** (times + 1), native[0] / 2 ** (times + 1)  # the half of an odd side has too much
-        small = halves[times].resize((width, height), Image.Resampling.BILINEAR, box=(0.0, 0.0, *extent))
-        found.append(np.asarray(small))
+        half, scale = halves[times], 2 ** (times + 1)  # the half of an odd side has too much
+        if (times, width) not in narrow:  # Pillow resizes each row, then each column: sizes of one width share the rows
+            box = 0.0, 0.0, native[1] / scale, float(half.height)
+            narrow[times, width] = half.resize((width, half.height), Image.Resampling.BILINEAR, box=box)
+        box = 0.0, 0.0, float(width), native[0] / scale
+        found.append(np.asarray(narrow[times, width].resize((width, height), Image.Resampling.BILINEAR, box=box)))
     return found
 
 
 def resize_scene(scene: Scene, size: tuple[int, int]) -> Scene:
     """The scene at (H, W); segments and instances without a pixel left are dropped, numbers are kept."""
-    return resize_scenes(scene, [size])[0]
+    image, segments, rles = resize_scenes(scene, [size])[0]
+    table = {number: scene.table[number] for number in measure(segments).numbers.tolist()}
+    instances = None if scene.instances is None else resized_instances(scene.instances, rles)
+    return Scene(scene.id, image, segments, table, instances)
 
 
-def resize_scenes(scene: Scene, sizes: Sequence[tuple[int, int]]) -> list[Scene]:
-    """The scene at each (H, W) of `sizes`, as `resize_scene` gives it. Raises UserError for a mask that is none."""
+def resize_scenes(scene: Scene, sizes: Sequence[tuple[int, int]]) -> list[Resized]:
+    """The scene at each (H, W) of `sizes`. Raises UserError for a mask that is none."""
     native = scene.segments.shape[0], scene.segments.shape[1]
     halved = scene.image.shape[:2] != native
     images = resize_halved(scene.image, native, sizes) if halved else [resize_image(scene.image, s) for s in sizes]
@@ -92,40 +109,33 @@ def resize_scenes(scene: Scene, sizes: Sequence[tuple[int, int]]) -> list[Scene]
     except ValueError as error:
         raise UserError(f"image {scene.id}: {error}; run `bench data verify`") from None
     return [
-        _resized(scene, image, resize_labels(scene.segments, size), rles)
+        Resized(image, resize_labels(scene.segments, size), rles)
         for size, image, rles in zip(sizes, images, masks, strict=True)
     ]
 
 
-def _resized(
-    scene: Scene, image: NDArray[np.uint8], segments: NDArray[np.int32], rles: Sequence[dict[str, Any] | None]
-) -> Scene:
-    areas = np.bincount(segments.ravel(), minlength=max(scene.table, default=0) + 1)
-    table = {number: segment for number, segment in scene.table.items() if areas[number]}
-    instances = None
-    if scene.instances is not None:
-        instances = [
-            Instance(one.category, one.is_crowd, rle)
-            for one, rle in zip(scene.instances, rles, strict=True)
-            if rle is not None
-        ]
-    return Scene(scene.id, image, segments, table, instances)
+def resized_instances(instances: Sequence[Instance], rles: Sequence[dict[str, Any] | None]) -> list[Instance]:
+    """The instances that have a pixel left in `rles`, one for each."""
+    return [
+        Instance(one.category, one.is_crowd, rle) for one, rle in zip(instances, rles, strict=True) if rle is not None
+    ]
 
 
 def measure(segments: NDArray[Any]) -> Measures:
-    """Area and box of every segment of an (H, W) map of numbers below 65,536 but 0."""
-    flat = segments.ravel().astype(np.uint16)
-    counts = np.bincount(flat)
-    numbers = np.flatnonzero(counts[1:]) + 1
-    areas = counts[numbers]
-    if not len(numbers):
-        return Measures(numbers, areas, np.zeros((0, 4), dtype=np.int64))
-    where = np.argsort(flat, kind="stable")[counts[0] :].astype(np.int32)  # 16 bits: numpy sorts by radix
-    ends = np.cumsum(areas)
-    starts = ends - areas
-    width = np.int32(segments.shape[1])
-    top, bottom = where[starts] // width, where[ends - 1] // width  # in a segment the order is that of the rows
-    x = where % width
-    left, right = np.minimum.reduceat(x, starts), np.maximum.reduceat(x, starts)
-    boxes = np.stack([left, top, right - left + 1, bottom - top + 1], axis=1)
-    return Measures(numbers, areas, boxes.astype(np.int64))
+    """Area and box of every segment of an (H, W) map, or of (N, H, W), of numbers below 65,536 but 0; N also below."""
+    height, width = segments.shape[-2:]
+    begins = np.ones(segments.shape, dtype=bool)  # where a run of one number begins, in each row anew
+    np.not_equal(segments[..., 1:], segments[..., :-1], out=begins[..., 1:])
+    starts = begins.ravel().nonzero()[0]
+    lengths = np.append(starts[1:], segments.size) - starts
+    owner = segments.ravel()[starts]
+    kept = owner.nonzero()[0]
+    row, x = np.divmod(starts[kept], width)
+    which, y = np.divmod(row, height)
+    order = np.lexsort((owner[kept].astype(np.uint16), which.astype(np.uint16)))  # 16 bits: numpy sorts by radix
+    runs, x, y, lengths = (which << 16 | owner[kept])[order], x[order], y[order], lengths[kept][order]
+    first = np.diff(runs, prepend=-1).nonzero()[0]
+    last = np.append(first, len(runs))[1:] - 1
+    left, right = np.minimum.reduceat(x, first), np.maximum.reduceat(x + lengths, first)
+    boxes = np.stack([left, y[first], right - left, y[last] - y[first] + 1], axis=1)  # runs are in the order of rows
+    return Measures(runs[first] >> 16, runs[first] & 0xFFFF, np.add.reduceat(lengths, first), boxes)

@@ -12,10 +12,12 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from bench.data.catalog import DataRoots, Missing, find
+from bench.data.native.coco_instances import text_rle
 from bench.data.native.scenes import Scenes
 from bench.data.prepared import existing, load, prepare, prepared_folder
+from bench.data.preparing import tables
 from bench.data.resize import measure
-from bench.data.scene import semantic_of
+from bench.data.scene import Instance, semantic_of
 from bench.data.verify_prepared import verify
 from bench.errors import UserError
 
@@ -73,6 +75,18 @@ def test_instances_are_kept_at_this_size(folder: Any, tmp_path: Path) -> None:
     assert coco_mask.decode(cat.rle)[5:15, 2:12].all()
     assert (coco_mask.area(cat.rle), crowd.is_crowd) == (100, True)
     assert verify(prepared.folder) == []
+
+
+def test_hundreds_of_instances_are_measured() -> None:
+    """pycocotools' `area` takes no more than 255 masks at a time."""
+    masks = np.zeros((20, 30, 300), dtype=np.uint8, order="F")
+    for n in range(300):
+        masks[n % 20, : n // 20 + 1, n] = 1
+    rles = [text_rle(rle) for rle in coco_mask.encode(masks)]
+    rows = tables.instance_rows([(n // 100, Instance(n % 7, n == 4, rle)) for n, rle in enumerate(rles)])
+    expected = [[n // 100, n % 7, n == 4, n // 20 + 1, 0, n % 20, n // 20 + 1, 1, 20, 30] for n in range(300)]
+    assert rows.numbers.tolist() == expected
+    assert rows.counts == tuple(rle["counts"] for rle in rles)
 
 
 def test_without_instances_the_things_serve(folder: Any, tmp_path: Path) -> None:

@@ -75,6 +75,15 @@ def test_measure_is_what_each_segment_alone_measures(segments: np.ndarray) -> No
         assert (x, y, x + w - 1, y + h - 1) == (columns.min(), rows.min(), columns.max(), rows.max())
 
 
+@settings(max_examples=50, deadline=None)
+@given(arrays(np.uint16, array_shapes(min_dims=3, max_dims=3, max_side=6), elements=st.sampled_from([0, 1, 2, 65535])))
+def test_several_maps_are_measured_as_each_alone(segments: np.ndarray) -> None:
+    found, alone = measure(segments), [measure(one) for one in segments]
+    assert found.maps.tolist() == [number for number, one in enumerate(alone) for _ in one.numbers]
+    for name in ("numbers", "areas", "boxes"):
+        assert np.array_equal(getattr(found, name), np.concatenate([getattr(one, name) for one in alone]))
+
+
 def halved_and_whole(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     with Image.open(path) as picture:
         native = picture.height, picture.width

@@ -66,6 +66,35 @@ def test_runs_that_do_not_fill_the_picture_are_refused() -> None:
         resize_masks([{"size": [5, 4], "counts": good["counts"]}], [(2, 2)])
 
 
+@pytest.mark.parametrize(("counts", "told"), [("", "has no runs"), ("P", "has no runs"), ("00", "do not add up")])
+def test_a_mask_without_runs_is_refused(counts: str, told: str) -> None:
+    good, bad = encode(np.ones((4, 4), dtype=bool)), {"size": [4, 4], "counts": counts}
+    for masks in ([bad], [good, bad], [bad, good, good]):
+        with pytest.raises(ValueError, match=told):
+            resize_masks(masks, [(2, 2)])
+
+
+def test_two_masks_whose_faults_add_up_to_nothing_are_refused() -> None:
+    """4 + 10 and 10 + 8 pixels: together those of two 4 x 4 masks."""
+    bad = [{"size": [4, 4], "counts": chr(48 + a) + chr(48 + b)} for a, b in ((4, 10), (10, 8))]
+    with pytest.raises(ValueError, match="do not add up to its 16 pixels"):
+        resize_masks(bad, [(2, 2)])
+    negative = {"size": [4, 4], "counts": "".join(chr(48 + n) for n in (8, 12, 28))}  # 8, 12, -4
+    with pytest.raises(ValueError, match="do not add up to its 16 pixels"):
+        resize_masks([negative], [(2, 2)])
+
+
+def test_long_runs() -> None:
+    """Of as many as 119,999 pixels, and each shorter or longer than the last but one by nearly as much."""
+    mask = np.zeros((300, 400), dtype=bool)
+    alone = [mask.copy() for _ in range(3)]
+    alone[0][-1, -1] = alone[1][0, 0] = True
+    alone[2][:, 100] = alone[2][5, 101] = alone[2][7, 399] = True
+    sizes = [(300, 400), (299, 200), (600, 400)]
+    expected = [[encode(small) if (small := sampled(one, size)).any() else None for one in alone] for size in sizes]
+    assert resize_masks([encode(one) for one in alone], sizes) == expected
+
+
 def test_real_polygons(shared_data: Path) -> None:
     content = json.loads((shared_data / "coco_instances" / "annotations" / "instances_val2017.json").read_text())
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}

@@ -120,12 +120,12 @@ def preparing(folder: Path, what: str) -> np.ndarray:
 
 
 @pytest.mark.perf
-@pytest.mark.parametrize("what", ["panoptic", "instances"])
+@pytest.mark.parametrize(("what", "floor"), [("panoptic", 0.55), ("instances", 0.45)])
 def test_four_sizes_are_prepared_nearly_as_fast_as_decoded(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str, floor: float
 ) -> None:
-    """The aim, 0.8 of the rate at which two processes decode, is not reached. Counted in seconds of a core as well,
-    which a busy machine stretches less than the wall clock does."""
+    """The aim is 0.8 of the rate at which two processes decode, on a machine that does nothing else. Held to less, and
+    in seconds of a core, which a busy machine stretches less than it does the wall clock."""
     pictures, pngs = draw(tmp_path)
     sizes = [np.mean([Path(name).stat().st_size for name in names]) / 1000 for names in (pictures, pngs)]
     rounds = [(preparing(tmp_path, what), decoding([*pictures, *pngs])) for _ in range(ROUNDS)]
@@ -137,4 +137,4 @@ def test_four_sizes_are_prepared_nearly_as_fast_as_decoded(
             f"{ours[0]:.0f} images/s in {PROCESSES} processes, decoding alone {theirs[0]:.0f}: ratio {wall:.2f}; "
             f"a core {ours[1]:.0f} and {theirs[1]:.0f}: ratio {core:.2f}\n"
         )
-    assert core > 0.3
+    assert core > floor

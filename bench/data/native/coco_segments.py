@@ -28,11 +28,15 @@ class Runs:
     areas: NDArray[np.int64]
 
     @classmethod
-    def of(cls, raw: NDArray[np.int32]) -> Runs:
+    def of(cls, raw: NDArray[Any], bits: int | None = None) -> Runs:
+        """`bits`: those of a pixel that are its id, where not all are."""
         flat = raw.ravel()
-        starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1]).astype(np.int64)
-        lengths = np.diff(np.append(starts, raw.size))
-        ids, which = np.unique(flat[starts], return_inverse=True)
+        begins = np.ones(flat.size, dtype=bool)
+        np.not_equal(flat[1:], flat[:-1], out=begins[1:])
+        starts = begins.nonzero()[0]
+        lengths = np.append(starts[1:], flat.size) - starts
+        found = flat[starts] if bits is None else flat[starts] & bits
+        ids, which = np.unique(found, return_inverse=True)
         areas = np.bincount(which, weights=lengths).astype(np.int64)  # exact: far below 2**53
         return cls((raw.shape[0], raw.shape[1]), lengths, ids, which, areas)
 

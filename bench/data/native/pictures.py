@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -18,6 +19,7 @@ from bench.data.problem import FaultError, Problem
 
 MAX_PIXELS = 50_000_000  # the largest picture of COCO, ADE20K and Cityscapes has below 20 million; 150 MB as RGB
 PNG = b"\x89PNG\r\n\x1a\n"
+_PLAIN = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")  # a file name, perhaps in folders, none of which begins with a dot
 
 
 @contextmanager
@@ -50,14 +52,19 @@ def inside(folder: Path, name: object, listing: Path, image: str | None = None) 
     """The file of this name below the folder. Raises FaultError where the name, found in `listing`, leaves it."""
     if not isinstance(name, str) or not name or "\0" in name:
         raise FaultError(Problem(listing, "format", f"a file name is text, found {name!r}", image))
-    windows = PureWindowsPath(name)
-    if ".." in windows.parts or windows.drive or windows.root or name.startswith("/"):
+    if not _PLAIN.fullmatch(name) and _leaves(name):
         raise FaultError(Problem(listing, "outside", f"the file name {name!r} leaves the dataset's folder", image))
     path = folder / name
-    if not os.path.realpath(path).startswith(_real(folder)):  # the folder itself may well be a link
+    real = os.path.realpath(path) if path.is_symlink() else _real(path.parent) + path.name
+    if not real.startswith(_real(folder)):  # the folder itself may well be a link
         reason = f"the file name {name!r} leaves the dataset's folder by a link"
         raise FaultError(Problem(listing, "outside", reason, image))
     return path
+
+
+def _leaves(name: str) -> bool:
+    windows = PureWindowsPath(name)
+    return ".." in windows.parts or bool(windows.drive or windows.root) or name.startswith("/")
 
 
 @lru_cache(maxsize=64)

@@ -39,10 +39,12 @@ class ArrayFile:
     def __init__(self, path: Path) -> None:
         """Raises UserError where there is no such file."""
         try:
-            array = np.load(path, mmap_mode="r")
+            with path.open("rb") as file:
+                np.lib.format.read_magic(file)
+                self.shape, _, self.dtype = np.lib.format.read_array_header_1_0(file)
+                self.path, self._start = path, file.tell()
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({error}); remove its folder and start again") from None
-        self.path, self.dtype, self.shape, self._start = path, array.dtype, array.shape, int(array.offset)
 
     @classmethod
     def create(cls, path: Path, shape: tuple[int, ...], dtype: Any) -> Self:
@@ -172,6 +174,13 @@ def held(path: Path, waiting: Callable[[int], None]) -> Iterator[None]:
         finally:
             if next(path.glob("*.npz"), None) is None:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def discard(path: Path) -> None:
+    """Removes a draft, unless a process holds it."""
+    with suppress(FileNotFoundError, BlockingIOError), (path / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _lock(path: Path, waiting: Callable[[int], None]) -> IO[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from bench.data.resize import measure
-from bench.data.scene import Instance, Scene
+from bench.data.scene import Instance
 from models.categories import Categories, Segment
 
 SEGMENT_COLUMNS = ("image", "segment", "category", "isthing", "iscrowd", "area", "x", "y", "w", "h")
 INSTANCE_COLUMNS = ("image", "category", "iscrowd", "area", "x", "y", "w", "h", "height", "width")  # and counts
 FLAGS = ("isthing", "iscrowd")
 _CHUNK = 256  # images hashed at a time
+_MASKS = 255  # with more at a time pycocotools' `area` raises: it puts their number into a byte
 
 
 @dataclass(frozen=True)
@@ -34,26 +35,27 @@ class Rows:
     counts: tuple[str, ...] = ()
 
 
-def segment_rows(image: int, scene: Scene) -> Rows:
-    """(S, 10) int32 in SEGMENT_COLUMNS, ascending by segment; area and box measured on the pixels."""
-    found = measure(scene.segments)
-    rows = np.zeros((len(found.numbers), len(SEGMENT_COLUMNS)), dtype=np.int32)
-    rows[:, 0], rows[:, 1], rows[:, 5], rows[:, 6:] = image, found.numbers, found.areas, found.boxes
-    rows[:, 2:5] = np.array([scene.table[n] for n in found.numbers.tolist()], dtype=np.int32).reshape(-1, 3)
+def segment_rows(segments: NDArray[np.uint16], tables: Sequence[Mapping[int, Segment]]) -> Rows:
+    """(N, H, W) segments and the table of each -> (S, 10) int32 in SEGMENT_COLUMNS, ascending; area and box measured
+    on the pixels."""
+    found = measure(segments)
+    rows = np.empty((len(found.numbers), len(SEGMENT_COLUMNS)), dtype=np.int32)
+    rows[:, 0], rows[:, 1], rows[:, 5], rows[:, 6:] = found.maps, found.numbers, found.areas, found.boxes
+    each = zip(found.maps.tolist(), found.numbers.tolist(), strict=True)
+    rows[:, 2:5] = np.array([tables[image][number] for image, number in each], dtype=np.int32).reshape(-1, 3)
     return Rows(rows)
 
 
-def instance_rows(image: int, scene: Scene) -> Rows:
-    """(N, 10) int32 in INSTANCE_COLUMNS and the N `counts`, in the dataset's order."""
-    instances = scene.instances or []
-    rles = [instance.rle for instance in instances]
+def instance_rows(instances: Sequence[tuple[int, Instance]]) -> Rows:
+    """Instances, each with its image -> (N, 10) int32 in INSTANCE_COLUMNS and the N `counts`, in the same order."""
     rows = np.zeros((len(instances), len(INSTANCE_COLUMNS)), dtype=np.int32)
-    if instances:
-        rows[:, 0] = image
-        rows[:, 1:3] = [(instance.category, instance.is_crowd) for instance in instances]
-        rows[:, 3], rows[:, 4:8] = coco_mask.area(rles), coco_mask.toBbox(rles)
-        rows[:, 8:] = [rle["size"] for rle in rles]
-    return Rows(rows, tuple(rle["counts"] for rle in rles))
+    for start in range(0, len(instances), _MASKS):
+        some, part = instances[start : start + _MASKS], rows[start : start + _MASKS]
+        rles = [one.rle for _, one in some]
+        part[:, :3] = [(image, one.category, one.is_crowd) for image, one in some]
+        part[:, 3], part[:, 4:8] = coco_mask.area(rles), coco_mask.toBbox(rles)
+        part[:, 8:] = [rle["size"] for rle in rles]
+    return Rows(rows, tuple(one.rle["counts"] for _, one in instances))
 
 
 def join(parts: Iterable[Rows], columns: int) -> Rows:

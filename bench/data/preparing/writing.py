@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from bench.data.preparing import tables
 from bench.data.preparing.draft import CHUNK, Chunk, Draft
-from bench.data.resize import resize_scenes, takes_halved
-from bench.data.scene import Scene
+from bench.data.resize import Resized, resize_scenes, resized_instances, takes_halved
+from bench.data.scene import Instance, Scene
 from bench.data.source import Source
 from bench.errors import UserError
+from models.categories import Segment
 
 Size = tuple[int, int]
 SKIP_HINT = "; `bench data prepare --skip-bad` leaves such images out"
@@ -114,7 +115,7 @@ def _follow_parent() -> None:
 
 def _fill_chunk(task: _Task) -> int:
     """Writes the task's chunk into every draft. Returns its first image."""
-    parts: dict[Size, list[tuple[int, Scene]]] = {size: [] for size in task.drafts}
+    parts = {size: _Part(size, len(task.ids)) for size in task.drafts}
     bad: dict[str, str] = {}
     segments, instances = Counter[int](), Counter[int]()  # by category, at native size
     for place, id in enumerate(task.ids):
@@ -127,17 +128,17 @@ def _fill_chunk(task: _Task) -> int:
             continue
         segments.update(segment.category for segment in native.table.values())
         instances.update(instance.category for instance in native.instances or ())
-        for size, scene in resized.items():
-            parts[size].append((place, scene))
+        for size, one in resized.items():
+            parts[size].add(place, native, one)
     totals = [_row(counter, len(task.source.categories)) for counter in (segments, instances)]
     for size, path in task.drafts.items():
-        Draft(path).write(task.first, _chunk(parts[size], size, len(task.ids), totals, bad))
+        Draft(path).write(task.first, parts[size].chunk(totals, bad))
     return task.first
 
 
-def _read(task: _Task, id: str) -> tuple[Scene, dict[Size, Scene]]:
+def _read(task: _Task, id: str) -> tuple[Scene, dict[Size, Resized]]:
     """One image at its native size and at every size of the task."""
-    found: dict[Size, Scene] = {}
+    found: dict[Size, Resized] = {}
     for halved in (True, False):  # one reading for all sizes, unless some need the whole picture and some need not
         if sizes := [size for size in task.drafts if takes_halved(size) == halved]:
             native = task.source.scene(task.split, id, halved)
@@ -145,24 +146,26 @@ def _read(task: _Task, id: str) -> tuple[Scene, dict[Size, Scene]]:
     return native, found
 
 
-def _chunk(
-    scenes: Sequence[tuple[int, Scene]],
-    size: Size,
-    length: int,
-    totals: Sequence[NDArray[np.int64]],
-    bad: dict[str, str],
-) -> Chunk:
-    """From scenes with their places; `totals`: how many segments and instances there were of each category."""
-    images = np.zeros((length, *size, 3), dtype=np.uint8)
-    numbers = np.zeros((length, *size), dtype=np.uint16)
-    for place, scene in scenes:
-        images[place], numbers[place] = scene.image, scene.segments
-    segments = tables.join((tables.segment_rows(*one) for one in scenes), len(tables.SEGMENT_COLUMNS))
-    instances = tables.join((tables.instance_rows(*one) for one in scenes), len(tables.INSTANCE_COLUMNS))
-    categories = segments.numbers[:, 2], instances.numbers[:, 1]
-    left = [np.bincount(column, minlength=len(total)) for column, total in zip(categories, totals, strict=True)]
-    counts = np.stack([totals[0], totals[0] - left[0], totals[1], totals[1] - left[1]])
-    return Chunk(images, numbers, segments, instances, counts, bad)
+class _Part:
+    """A chunk at one size on its way. It keeps of the native scenes what is small."""
+
+    def __init__(self, size: Size, length: int) -> None:
+        self.images = np.zeros((length, *size, 3), dtype=np.uint8)
+        self.segments = np.zeros((length, *size), dtype=np.uint16)
+        self.tables: list[Mapping[int, Segment]] = [{}] * length
+        self.instances: list[tuple[int, Instance]] = []
+
+    def add(self, place: int, native: Scene, resized: Resized) -> None:
+        self.images[place], self.segments[place], self.tables[place] = resized.image, resized.segments, native.table
+        self.instances += [(place, one) for one in resized_instances(native.instances or (), resized.rles)]
+
+    def chunk(self, totals: Sequence[NDArray[np.int64]], bad: dict[str, str]) -> Chunk:
+        """`totals`: how many segments and instances there were natively of each category."""
+        rows = tables.segment_rows(self.segments, self.tables), tables.instance_rows(self.instances)
+        columns = rows[0].numbers[:, 2], rows[1].numbers[:, 1]
+        left = [np.bincount(column, minlength=len(total)) for column, total in zip(columns, totals, strict=True)]
+        counts = np.stack([totals[0], totals[0] - left[0], totals[1], totals[1] - left[1]])
+        return Chunk(self.images, self.segments, *rows, counts, bad)
 
 
 def _row(counter: Counter[int], categories: int) -> NDArray[np.int64]:

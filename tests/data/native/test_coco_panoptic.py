@@ -193,6 +193,18 @@ def test_a_link_out_of_the_folder_is_refused_and_a_folder_that_is_a_link_is_not(
         source.scene("val", "aachen_1")
 
 
+def test_a_link_within_the_folder_is_followed_and_a_folder_in_it_that_leads_out_is_refused(folder: Any) -> None:
+    (folder.images / "aachen_1.png").rename(folder.images / "real.png")
+    (folder.images / "aachen_1.png").symlink_to(folder.images / "real.png")
+    assert folder.write().scene("val", "aachen_1").table
+    (folder.root.parent / "secret").mkdir()
+    (folder.images / "real.png").rename(folder.root.parent / "secret" / "a.png")
+    (folder.images / "inner").symlink_to(folder.root.parent / "secret")
+    folder.content["images"][0]["file_name"] = "inner/a.png"
+    with pytest.raises(UserError, match="leaves the dataset's folder by a link"):
+        folder.write().scene("val", "aachen_1")
+
+
 def claim_size(path: Path, side: int) -> None:
     """Rewrites the size in a PNG's header, its checksum with it: a few bytes that would decode to gigabytes."""
     data = bytearray(path.read_bytes())

@@ -21,6 +21,7 @@ from bench.data.native.coco_panoptic import CocoPanoptic, ImageFolder, SplitFile
 from bench.data.native.panoptic_png import write_ids
 from bench.data.native.scenes import Scenes
 from bench.data.prepared import existing, prepare, prepare_sizes
+from bench.data.preparing.draft import held
 from bench.data.verify_prepared import verify
 from bench.errors import UserError
 
@@ -240,6 +241,59 @@ def test_a_damaged_draft_is_named(tmp_path: Path) -> None:
     array.flush()
     with pytest.raises(UserError, match=rf"{draft.name} is damaged .*remove that folder and prepare again"):
         prepare(Scenes(), "val", (16, 16), 40, tmp_path)
+
+
+def test_a_draft_cut_short_is_named(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(Scenes(), "val", (16, 16), 40, tmp_path, interrupt)
+    (draft,) = (tmp_path / "scenes").glob(".*")
+    os.truncate(draft / "whole" / "images.npy", 5000)
+    with pytest.raises(UserError, match=rf"{draft.name} is damaged .*remove that folder and prepare again"):
+        prepare(Scenes(), "val", (16, 16), 40, tmp_path)
+
+
+def interrupted(source: Any, root: Path) -> Path:
+    """The draft that an interrupted preparation leaves."""
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    before = set((root / source.name).glob(".*"))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(source, "val", (16, 16), 40, root, interrupt)
+    (draft,) = set((root / source.name).glob(".*")) - before
+    return draft
+
+
+def test_drafts_of_files_that_have_changed_are_removed_once_there_is_a_newer_whole(folder: Any, tmp_path: Path) -> None:
+    source = CocoPanoptic("toy", {"val": files(many(folder, 70), "val")})
+    interrupted(source, tmp_path)
+    prepare(source, "val", (16, 20), 40, tmp_path)  # another size: the draft may still be gone on from
+    os.utime(source.splits["val"].panoptic_json, (0, 0))
+    newer = interrupted(source, tmp_path)
+    os.utime(source.splits["val"].panoptic_json, (1, 1))
+    with held(newer, lambda chunks: None):
+        prepare(source, "val", (16, 16), 40, tmp_path)
+        assert list((tmp_path / "toy").glob(".*")) == [newer]  # somebody is at it
+
+
+def test_a_draft_of_the_dataset_s_other_truth_is_kept(tmp_path: Path) -> None:
+    class Other(Scenes):
+        form = "regions"
+
+        def fingerprint(self, split: str) -> str:
+            return "other"
+
+    class Both(Scenes):
+        def for_task(self, task: str) -> Any:
+            return Other() if task == "semantic" else self
+
+    draft = interrupted(Other(), tmp_path)
+    prepare(Both(), "val", (16, 16), 40, tmp_path)
+    assert list((tmp_path / "scenes").glob(".*")) == [draft]
 
 
 def spoil(folder: Any, images: int = 70) -> CocoPanoptic:
