@@ -42,10 +42,15 @@ def to_numpy(prediction: Prediction) -> EvaluatedPrediction:
 
 
 def evaluate(
-    model: SegmentationModel, data: View, report: Callable[[int, int], None], samples: Path | None = None
+    model: SegmentationModel,
+    data: View,
+    report: Callable[[int, int], None],
+    samples: Path | None = None,
+    protocols: bool = False,
 ) -> Evaluator:
-    """Scores a network on a split. With `samples`, the first images are drawn there."""
-    evaluator = Evaluator(data.categories, cast(InstanceTruth, data.instance_truth), task=data.task)
+    """Scores a network on a split. With `samples`, the first images are drawn there; `protocols` as in `Evaluator`."""
+    truth = cast(InstanceTruth, data.instance_truth)
+    evaluator = Evaluator(data.categories, truth, task=data.task, protocols=protocols)
     for index, prediction in predictions(model, data):
         evaluator.add(data.ids[index], data.segments[index], data.table(index), data.instances(index), prediction)
         if samples and index < SAMPLES:

@@ -14,17 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.scene import Instance, semantic_of
+from bench.evaluate.detections import MAX_DETECTIONS, Detections, encode, encode_masks
 from bench.evaluate.images import ImageRows, class_rows, write_images
-from bench.evaluate.instance import (
-    COCO_IOU,
-    MAX_DETECTIONS,
-    Detections,
-    InstanceAccumulator,
-    InstanceQuality,
-    encode,
-    encode_masks,
-)
+from bench.evaluate.instance import COCO_IOU, InstanceAccumulator, InstanceQuality
 from bench.evaluate.panoptic import PanopticCounts, match, quality, quality_per_class
+from bench.evaluate.readings import FURTHER_IOU, Readings, Scores
 from bench.evaluate.semantic import confusion, iou_per_class, mean_iou
 from models.categories import Categories, PredictedSegment, Segment, Task
 
@@ -54,6 +48,7 @@ class Evaluator:
     `instance_truth` names what AP is measured against: the dataset's own `instances`, or the `panoptic things` of the
     truth (crowd as iscrowd). `limit`: the most detections kept of an image by score (None: all). A semantic task is
     measured by mIoU, an instance task by AP, a panoptic one by all three; the others' numbers do not exist.
+    `protocols`: the readings that differ from `standard` are taken in the same pass.
     """
 
     def __init__(
@@ -63,6 +58,7 @@ class Evaluator:
         iou_thresholds: Sequence[float] = COCO_IOU,
         limit: int | None = MAX_DETECTIONS,
         task: Task = "panoptic",
+        protocols: bool = False,
     ) -> None:
         if instance_truth not in ("instances", "panoptic things"):
             raise ValueError(f"instance truth {instance_truth!r}; expected 'instances' or 'panoptic things'")
@@ -70,7 +66,8 @@ class Evaluator:
         self.instance_truth = instance_truth
         self._matrix = np.zeros((len(categories), len(categories) + 1), dtype=np.int64)
         self._counts = PanopticCounts.zeros(len(categories))
-        self._instances = InstanceAccumulator(len(categories), iou_thresholds, limit)
+        self._instances = InstanceAccumulator(len(categories), iou_thresholds, limit, FURTHER_IOU if protocols else ())
+        self._readings = Readings(categories, task) if protocols else None
         self._rows: dict[str, ImageRows] = {}
         self._quality: InstanceQuality | None = None
 
@@ -136,6 +133,8 @@ class Evaluator:
         self._counts += counts
         self._rows[image_id] = class_rows(matrix, counts, instances)
         self._quality = None
+        if self._readings:
+            self._readings.add(matrix, truth_segments, truth_table, semantic, panoptic, segments)
 
     def metrics(self) -> dict[str, Number]:
         """Flat, fractions; None where a number does not exist (no stuff, no truth, 0.5 not on the grid)."""
@@ -156,6 +155,10 @@ class Evaluator:
             "instance_truth": self.instance_truth,
             "images": len(self._rows),
         }
+
+    def protocols(self) -> dict[str, Scores] | None:
+        """The numbers of `bench.protocols`; None where they were not asked for."""
+        return self._readings.scores(self._matrix, self._instances) if self._readings else None
 
     def classes(self) -> list[dict[str, Any]]:
         """One row a category: id, name, isthing, iou, pq, sq, rq, ap; None where the category is absent."""

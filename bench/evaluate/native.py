@@ -38,7 +38,8 @@ def evaluate_oracle(
 ) -> NativeResult:
     """Scores the resize to `size` (height, width) and back on these images; with `samples`, draws the first there."""
     truth: InstanceTruth = "instances" if source.has_instances(split) else "panoptic things"
-    evaluator, lost, digest = Evaluator(source.categories, truth, task=task), Lost(), hashlib.sha256()
+    evaluator = Evaluator(source.categories, truth, task=task, protocols=True)
+    lost, digest = Lost(), hashlib.sha256()
     part = source.part(split, ids)
     for index, id in enumerate(ids):
         scene = part.scene(split, id)

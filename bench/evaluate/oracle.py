@@ -23,7 +23,7 @@ from pycocotools import mask as rle_codec
 from scipy.ndimage import find_objects
 
 from bench.data.scene import Instance, Scene, semantic_of
-from bench.evaluate.instance import Detections
+from bench.evaluate.detections import Detections
 from bench.evaluate.resample import Patch, Size, down_and_up, full_weight, nearest_and_back
 from models.categories import PredictedSegment, Segment
 

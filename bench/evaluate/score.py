@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from bench.data.scene import Instance, semantic_of
 from bench.errors import UserError
+from bench.evaluate.detections import Detections
 from bench.evaluate.evaluator import Evaluator
-from bench.evaluate.instance import Detections
 from bench.evaluate.official import (
     ImageId,
     PanopticFile,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import hotcoco
@@ -14,8 +15,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from bench.data.scene import Instance
+from bench.evaluate.detections import Detections, encode, encode_masks
 from bench.evaluate.evaluator import thing_instances
-from bench.evaluate.instance import Detections, InstanceAccumulator, encode, encode_masks
+from bench.evaluate.instance import COCO_IOU, InstanceAccumulator
 
 K = 3
 SIDE = 10
@@ -165,7 +167,8 @@ def random_detections(scene: Any, seed: int) -> Detections:
     return encode(stacked, np.array(categories, dtype=int), np.array(scores, dtype=float))
 
 
-def as_coco(scenes: list[Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def as_coco(scenes: list[Any], most: int = 100) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """COCO's annotations and results of the scenes; `most`: results of an image."""
     annotations: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for image, scene in enumerate(scenes):
@@ -181,7 +184,7 @@ def as_coco(scenes: list[Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
                     "bbox": rle_codec.toBbox(instance.rle).tolist(),
                 }
             )
-        detections = random_detections(scene, image)
+        detections = random_detections(scene, image).best(most)
         for rle, category, score in zip(detections.rles, detections.categories, detections.scores, strict=True):
             row = {"image_id": image, "category_id": int(category), "score": float(score)}
             results.append({**row, "segmentation": as_text(rle)})
@@ -255,6 +258,106 @@ def ap_by_hand(matched: np.ndarray, ignored: np.ndarray, truths: int) -> float:
     envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
     places = np.searchsorted(hits / truths, np.linspace(0, 1, 101), side="left")
     return float(envelope[places].mean())
+
+
+def referee_at(scenes: list[Any], thresholds: Sequence[float], most: int = 100) -> Any:
+    """pycocotools' COCOeval over all scenes at once."""
+    dataset, results = as_coco(scenes, most)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth_set = COCO()
+        truth_set.dataset = dataset
+        truth_set.createIndex()
+        evaluation = COCOeval(truth_set, truth_set.loadRes(results), "segm")
+        evaluation.params.iouThrs = np.array(thresholds)
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation.eval["precision"][:, :, :, 0, -1]
+
+
+FURTHER = (0.3, 0.35, 0.7, 1.0)
+
+
+@pytest.fixture(scope="module")
+def ours_with_further(random_scenes: list[Any]) -> InstanceAccumulator:
+    accumulator = InstanceAccumulator(7, also=FURTHER)
+    for image, scene in enumerate(random_scenes):
+        accumulator.add(thing_instances(scene.truth, scene.table), random_detections(scene, image))
+    return accumulator
+
+
+def test_each_further_threshold_is_what_pycocotools_gives_for_it_alone(
+    ours_with_further: InstanceAccumulator, random_scenes: list[Any]
+):
+    found = ours_with_further.average_precision([(threshold,) for threshold in FURTHER])
+    for threshold, value in zip(FURTHER, found, strict=True):
+        precision = referee_at(random_scenes, [threshold])
+        assert value == precision[precision > -1].mean()
+    assert found[0] > found[2] > found[3] > 0  # some random things are found to the pixel
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5, 100])
+def test_a_cap_is_what_pycocotools_gives_when_only_so_many_are_handed_in(
+    ours_with_further: InstanceAccumulator, random_scenes: list[Any], most: int
+):
+    """A match never depends on detections of lower score, so one matching serves every cap."""
+    precision = referee_at(random_scenes, COCO_IOU, most)
+    assert ours_with_further.average_precision([COCO_IOU], most) == [precision[precision > -1].mean()]
+
+
+def test_the_caps_of_the_test_bind(ours_with_further: InstanceAccumulator):
+    values = [ours_with_further.average_precision([COCO_IOU], most)[0] for most in (1, 2, 3, 5, 100)]
+    assert len(set(values)) == 5
+
+
+def test_further_thresholds_change_nothing_else(ours: InstanceAccumulator, ours_with_further: InstanceAccumulator):
+    assert ours.result() == ours_with_further.result()
+    assert ours.average_precision([COCO_IOU]) == [ours.result().ap]
+    one, other = ours.table(), ours_with_further.table()
+    for name, column in vars(one).items():
+        np.testing.assert_array_equal(column, vars(other)[name])
+
+
+def test_hotcoco_agrees_on_the_further_thresholds(ours_with_further: InstanceAccumulator, random_scenes: list[Any]):
+    dataset, results = as_coco(random_scenes)
+    truth_set = hotcoco.COCO(dataset)
+    evaluation = hotcoco.COCOeval(truth_set, truth_set.loadRes(results), "segm")
+    evaluation.params.iouThrs = list(FURTHER)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
+    expected = precision[precision > -1].mean()
+    assert ours_with_further.average_precision([FURTHER])[0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_an_iou_threshold_of_one_takes_equal_masks_alone():
+    for stop, expected in ((5, 1.0), (4, 0.0)):
+        accumulator = InstanceAccumulator(K, also=(1.0,))
+        accumulator.add([truth(0, 5)], found((0, stop, 0, 0.9)))
+        assert accumulator.average_precision([(1.0,)]) == [pytest.approx(expected)]
+
+
+def test_one_pixel_of_nine_hundred_makes_ap_at_one_zero():
+    mask = np.zeros((1, 40, 40), dtype=bool)
+    mask[0, 5:35, 5:35] = True
+    short = mask.copy()
+    short[0, 5, 5] = False
+    accumulator = InstanceAccumulator(K, also=(1.0,))
+    accumulator.add([Instance(0, False, encode_masks(mask)[0])], encode(short, np.zeros(1, int), np.ones(1)))
+    assert accumulator.average_precision([(1.0,), COCO_IOU]) == [0.0, pytest.approx(1.0)]
+
+
+def test_a_threshold_that_was_not_matched_is_refused(ours: InstanceAccumulator):
+    with pytest.raises(ValueError, match=r"at IoU 0\.3"):
+        ours.average_precision([(0.3,)])
+
+
+def test_asking_between_images_is_not_remembered():
+    accumulator = InstanceAccumulator(K)
+    accumulator.add([truth(0, 5)], found((0, 5, 0, 0.9)))
+    assert accumulator.average_precision([(0.5,)]) == [pytest.approx(1.0)]
+    accumulator.add([truth(0, 5)], Detections.none())
+    assert accumulator.average_precision([(0.5,)])[0] == pytest.approx(51 / 101)
+    assert InstanceAccumulator(K).average_precision([(0.5,), (0.7,)]) == [None, None]
 
 
 def test_prints_nothing(capsys: pytest.CaptureFixture[str]):

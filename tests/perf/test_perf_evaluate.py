@@ -1,4 +1,5 @@
-"""How our in-memory PQ compares with hotcoco's (compiled, reads PNGs, uses every core) in the same run."""
+"""How our in-memory PQ compares with hotcoco's (compiled, reads PNGs, uses every core), and what the protocols beside
+`standard` cost, in the same run."""
 
 from __future__ import annotations
 
@@ -11,11 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hotcoco.panoptic import PanopticEval
 
 from bench.data.native.panoptic_png import write_ids
+from bench.data.native.scenes import Scenes
+from bench.data.prepared import prepare
+from bench.data.view import View
+from bench.evaluate.evaluator import EvaluatedPrediction, Evaluator
 from bench.evaluate.panoptic import PanopticCounts, match, quality
+from bench.predict import predictions
 from models.categories import PredictedSegment, Segment
+from models.registry import build
 
 IMAGES, SIDE, SEGMENTS, K = 60, 128, 12, 20
 ROUNDS = 3
@@ -82,3 +90,36 @@ def test_panoptic_matcher_against_hotcoco(benchmark: Any, tmp_path: Path, capsys
     benchmark.extra_info["ratio_to_hotcoco"] = ratio
     with capsys.disabled():
         sys.stdout.write(f"\nPQ of {IMAGES} images at {SIDE}x{SIDE}: our time is {ratio:.2f} of hotcoco's\n")
+
+
+@pytest.mark.perf
+def test_the_protocols_cost_little_of_an_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the whole of it, the network included: an untrained U-Net, whose noisy maps have the most components."""
+    source = Scenes()
+    view = View(prepare(source, "val", (64, 64), 24, tmp_path, processes=1))
+    torch.manual_seed(0)
+    model = build("unet", view.categories, (64, 64), "panoptic").to(memory_format=torch.channels_last)
+    found: list[EvaluatedPrediction] = []
+
+    def predict() -> None:
+        found[:] = [prediction for _, prediction in predictions(model, view)]
+
+    def score(protocols: bool) -> None:
+        evaluator = Evaluator(view.categories, "panoptic things", protocols=protocols)
+        for image, prediction in enumerate(found):
+            evaluator.add(view.ids[image], view.segments[image], view.table(image), None, prediction)
+        evaluator.metrics()
+        evaluator.protocols()
+
+    network = best_of(predict)
+    standard, all_of_them = (best_of(lambda on=on: score(on)) for on in (False, True))
+    ratio = (network + all_of_them) / (network + standard)
+    milliseconds = [1000 * seconds / len(view) for seconds in (network, standard, all_of_them)]
+    with capsys.disabled():
+        sys.stdout.write(
+            "\nan image: network {:.1f} ms, standard numbers {:.1f} ms, with all protocols {:.1f} ms; ".format(
+                *milliseconds
+            )
+            + f"an evaluation takes {ratio:.2f} times as long with them, scoring alone {all_of_them / standard:.1f}\n"
+        )
+    assert ratio < 1.6

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.data.scene import Instance
-from bench.evaluate.instance import InstanceAccumulator, encode, encode_masks
+from bench.evaluate.detections import encode, encode_masks
+from bench.evaluate.instance import InstanceAccumulator
 from models.categories import Segment
 from models.grouping import group
 from models.heads import EMBEDDING, read_instances

@@ -1,0 +1,127 @@
+"""A finished run evaluated again from its kept weights: for numbers that its record lacks, such as new protocols.
+
+What was recorded must come out again, to the last bit; else the record stays as it is, unless that is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from bench.data.prepared import Prepared
+from bench.data.source import Source
+from bench.data.view import View
+from bench.errors import UserError
+from bench.evaluate.evaluator import Evaluator
+from bench.evaluate.native import evaluate_oracle
+from bench.evaluate.oracle import way_of
+from bench.predict import evaluate
+from bench.run import now, surroundings
+from bench.store import ClassScores, Metrics, Record, Scores, Status, Store, read_json, write_json
+from models.interface import SegmentationModel
+from models.registry import build, find
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is evaluated again: as it was the first time, as far as this machine allows."""
+
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Again:
+    """`metrics`: the record's, with the numbers of today; `differs`: those that are not as recorded, in words."""
+
+    metrics: Metrics
+    differs: tuple[str, ...]
+    evaluator: Evaluator
+    attempt: dict[str, Any]
+
+
+def evaluate_again(
+    record: Record, val: Prepared, source: Source, place: Place, report: Report, samples: Path | None
+) -> Again:
+    """Evaluates the run's network (or oracle) on `val`, the split of its spec. Changes nothing on disk but `samples`.
+
+    Raises UserError where the weights do not fit today's network.
+    """
+    assert record.metrics is not None
+    number = 1 + max(int(path.stem) for path in (record.folder / "attempts").glob("*.json"))
+    attempt = surroundings(record.spec, place.device, place.threads, number)
+    torch.set_num_threads(place.threads)
+    torch.backends.cudnn.allow_tf32 = False  # as in bench/run.py
+    if find(record.spec.model).is_network:
+        view = View(val, record.spec.task)
+        model = _trained(record, view).to(place.device)
+        evaluator = evaluate(model, view, report, samples, protocols=True)
+    else:
+        spec = record.spec
+        way = way_of(spec.model)
+        evaluator = evaluate_oracle(source, val.split, val.ids, spec.size, way, spec.task, report, samples).evaluator
+    metrics = record.metrics.model_copy(
+        update={
+            "final": Scores.model_validate(evaluator.metrics()),
+            "classes": tuple(ClassScores(**row) for row in evaluator.classes()),
+            "protocols": evaluator.protocols(),
+        }
+    )
+    return Again(metrics, _differences(record.metrics, metrics), evaluator, attempt | {"end": now()})
+
+
+def write_again(store: Store, record: Record, again: Again) -> None:
+    """Puts the new numbers into the record, with an attempt that says where they come from: the training's facts stay
+    as they were, `evaluated_again` has what this evaluation ran on.
+    """
+    evaluation = {key: value for key, value in again.attempt.items() if key not in ("number", "schema_version", "seed")}
+    attempt = {**record.attempt, "number": again.attempt["number"]}
+    attempt.pop("evaluation_only", None)  # said of an earlier one
+    attempt["evaluated_again"] = {
+        "weights_of_attempt": _trained_in(record),
+        "differs": list(again.differs),
+        **evaluation,
+    }
+    store.write_attempt(record.run_id, attempt["number"], attempt)
+    again.evaluator.write_images(record.folder / "images.parquet")
+    write_json(record.folder / "metrics.json", Metrics.model_validate(again.metrics).model_dump(mode="json"))
+    store.finish(Status(run_id=record.run_id, state="done", attempt=attempt["number"], reason=None))
+
+
+def _trained(record: Record, view: View) -> SegmentationModel:
+    spec = record.spec
+    try:
+        model = build(spec.model, view.categories, spec.size, spec.task, **spec.options)
+        model.load_state_dict(load_file(record.weights))
+    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise UserError(
+            f"{record.run_id}: its weights cannot be put into {spec.model} as it is today: {first}"
+        ) from None
+    return model.to(memory_format=torch.channels_last)
+
+
+def _trained_in(record: Record) -> int | None:
+    """The attempt whose weights these are: the last that was no evaluation alone. None: an oracle has none."""
+    if not find(record.spec.model).is_network:
+        return None
+    number = record.status.attempt
+    while {"evaluated_again", "evaluation_only"} & read_json(record.folder / "attempts" / f"{number}.json").keys():
+        number -= 1
+    return number
+
+
+def _differences(old: Metrics, new: Metrics) -> tuple[str, ...]:
+    before, after = old.final.model_dump(), new.final.model_dump()
+    found = [f"{key} {before[key]} is now {after[key]}" for key in before if before[key] != after[key]]
+    if not found and old.classes != new.classes:
+        found = ["the scores of single classes are others"]
+    return tuple(found)
