@@ -62,7 +62,7 @@ HANDLES: dict[str, Callable[[list[Any], list[Any]], int]] = {
 class _Tuple(nn.Module):
     """The network with its named outputs as a tuple, which tracing wants; all of them, so that nothing is dropped."""
 
-    def __init__(self, model: SegmentationModel) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
@@ -85,11 +85,16 @@ def measure(model: SegmentationModel, name: str, size: tuple[int, int]) -> Netwo
     analysis, shapes, unused = _trace(model, size)
     with _silent():
         by_module = analysis.by_module()
-        uncounted = {
-            k: v for k, v in sorted(analysis.unsupported_ops().items()) if k.removeprefix("aten::") not in FREE.split()
-        }
-    modules = tuple(_modules(model, by_module, shapes))
-    return Network(**common, flops=float(by_module["model"]), uncounted=uncounted, unused=unused, modules=modules)
+    modules, left = tuple(_modules(model, by_module, shapes)), _uncounted(analysis)
+    return Network(**common, flops=float(by_module["model"]), uncounted=left, unused=unused, modules=modules)
+
+
+def count_flops(model: nn.Module, images: Tensor) -> tuple[float, dict[str, int]]:
+    """Multiply-adds of a forward pass over `images`, in the mode that the network is in, and the operators without a
+    count, how often each. The network returns a dict of tensors.
+    """
+    analysis = _analysis(_Tuple(model).train(model.training), images)
+    return float(analysis.total()), _uncounted(analysis)
 
 
 def _trace(
@@ -110,11 +115,23 @@ def _trace(
             finally:
                 for hook in hooks:
                     hook.remove()
-            analysis = FlopCountAnalysis(wrapped, images).set_op_handle(**HANDLES)
-            analysis.total()
+            analysis = _analysis(wrapped, images)
     finally:
         model.train(was_training)
     return analysis, shapes, unused
+
+
+def _analysis(wrapped: _Tuple, images: Tensor) -> FlopCountAnalysis:
+    with _silent(), torch.no_grad():
+        analysis = FlopCountAnalysis(wrapped, images).set_op_handle(**HANDLES)
+        analysis.total()
+    return analysis
+
+
+def _uncounted(analysis: FlopCountAnalysis) -> dict[str, int]:
+    with _silent():
+        found = sorted(analysis.unsupported_ops().items())
+    return {name: count for name, count in found if name.removeprefix("aten::") not in FREE.split()}
 
 
 def _note_shape(shapes: dict[str, tuple[int, ...]], key: str) -> Callable[..., None]:

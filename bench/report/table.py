@@ -68,6 +68,12 @@ class Cell:
     marked: Marked = UNMARKED
     paper_marked: Marked = UNMARKED
     notes: tuple[str, ...] = ()
+    file: str | None = None  # under results/, of what is behind it and is no run
+
+    @property
+    def link(self) -> str | None:
+        """The file behind it, under results/; None where there is none, or several runs are."""
+        return self.file or (f"{self.runs[0]}/metrics.json" if len(self.runs) == 1 else None)
 
     @property
     def difference(self) -> float | None:
