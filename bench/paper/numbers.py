@@ -1,6 +1,7 @@
 """The paper's printed numbers, read from paper.yaml and validated. No torch.
 
-A cell is found by (table, registered network, dataset, metric), or by the id that the claims use (`t4.unet.coco.miou`).
+A cell is found by (table, registered network, dataset, metric), or by the id that the claims use (`t4.unet.coco.miou`;
+`fig3.10.pq` is a point of Figure 3).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.errors import unknown
+from bench.errors import UserError, unknown
 from bench.spec import invalid
 
 PAPER_YAML = Path(__file__).with_name("paper.yaml")
@@ -36,10 +37,12 @@ class PaperCell(BaseModel):
     model: str | None = Field(None, description="the registered network this row stands for")
     dataset: str | None
     split: str | None
+    task: str | None = Field(None, description="semantic, instance, panoptic; cost or analysis for what is no score")
     metric: str
     unit: str
     value: float
     resolution: tuple[int, int] | None = Field(description="height x width; None where the paper does not say")
+    train_percent: int = Field(100, description="of the training split")
     mark_text: PrintedMark | None = Field(None, description="the mark in the paper's text, where bold was lost")
     mark_image: PrintedMark | None = Field(None, description="the mark in the picture of the table")
     reference: str = Field("", description="where in the paper, for a reader")
@@ -75,6 +78,16 @@ class Paper(BaseModel):
     text_sha256: str
     models: Mapping[str, str]
     tables: Mapping[str, PaperTable]
+    points: tuple[PaperCell, ...] = Field(description="of Figure 3, a share of the training data each")
+
+    @property
+    def cells(self) -> dict[str, PaperCell]:
+        """Every printed number by its id. Raises UserError for an id that two have."""
+        cells = [*(cell for table in self.tables.values() for cell in table.cells), *self.points]
+        twice = [name for name, count in Counter(cell.id for cell in cells).items() if count > 1]
+        if twice:
+            raise UserError(f"paper.yaml: two cells have the id {twice[0]}; ids are unique")
+        return {cell.id: cell for cell in cells}
 
     def table(self, name: str) -> PaperTable:
         """Raises UserError with 'did you mean' for a table the paper does not have."""
@@ -84,13 +97,23 @@ class Paper(BaseModel):
 
 
 @cache
-def paper() -> Paper:
+def content(path: Path = PAPER_YAML) -> Mapping[str, Any]:
+    """The whole file as plain data. Raises UserError where it cannot be read."""
+    try:
+        return dict(yaml.load(path.read_bytes(), Loader=LOADER))
+    except (yaml.YAMLError, OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+
+
+@cache
+def paper(path: Path = PAPER_YAML) -> Paper:
     """The paper's numbers, read once. Raises UserError where paper.yaml does not fit."""
-    content = yaml.load(PAPER_YAML.read_bytes(), Loader=LOADER)
-    models = content["models"]
-    tables = {name: _table(name, table, models) for name, table in content["tables"].items()}
-    source = {key: content["source"][key] for key in ("title", "arxiv", "text_file", "text_sha256")}
-    return _validated(Paper, {**source, "models": models, "tables": tables}, "paper.yaml")
+    given = content(path)
+    models = given["models"]
+    tables = {name: _table(name, table, models) for name, table in given["tables"].items()}
+    source = {key: given["source"][key] for key in ("title", "arxiv", "text_file", "text_sha256")}
+    points = _points(given["figures"]["figure3"])
+    return _validated(Paper, {**source, "models": models, "tables": tables, "points": points}, "paper.yaml")
 
 
 def paper_value(table: str, model: str, dataset: str | None, metric: str) -> PaperCell | None:
@@ -117,11 +140,27 @@ def _index() -> dict[tuple[str, str | None, str | None, str], PaperCell]:
 
 def _table(name: str, content: Mapping[str, Any], models: Mapping[str, str]) -> PaperTable:
     reference = f"Table {name.removeprefix('table')}, line {content.get('caption_line', content['lines'][-1])}"
+    ours = {"reference": reference, "model": content.get("model")}  # of a table whose rows are no networks
     cells = [
-        _validated(PaperCell, {**cell, "model": models.get(cell["row"]), "reference": reference}, f"paper.yaml: {name}")
+        _validated(PaperCell, {**ours, **cell, "model": models.get(cell["row"], ours["model"])}, f"paper.yaml: {name}")
         for cell in content["cells"]
     ]
     return _validated(PaperTable, {**content, "name": name, "cells": cells}, f"paper.yaml: {name}")
+
+
+def _points(figure: Mapping[str, Any]) -> list[PaperCell]:
+    shared = {key: figure[key] for key in ("model", "dataset", "split", "task", "resolution")}
+    shared |= {"table": "figure3", "unit": "%", "reference": f"Figure 3, line {figure['lines'][-1]}"}
+    return [
+        _validated(PaperCell, {**shared, **_point(point["fraction"], metric, point[metric])}, "paper.yaml: figure3")
+        for point in figure["data"]
+        for metric in figure["series"]
+    ]
+
+
+def _point(percent: int, metric: str, value: float) -> dict[str, Any]:
+    named = {"id": f"fig3.{percent}.{metric.lower()}", "row": f"{percent} % of the data", "column": metric}
+    return {**named, "metric": metric, "value": value, "train_percent": percent}
 
 
 def _validated(model: type[T], content: Mapping[str, Any], where: str) -> T:
