@@ -13,7 +13,7 @@ from typing import Any
 from bench.errors import INTERRUPTED, MISTAKE, OK, UserError, unknown
 
 COCO_CLASSES = 133
-COMMANDS = ("run", "plan", "status", "report", "data", "models", "cost", "score", "doctor")
+COMMANDS = ("audit", "run", "tune", "plan", "status", "report", "evaluate", "data", "models", "cost", "score", "doctor")
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,18 +55,40 @@ def parser() -> Parser:
     top = Parser(prog="bench", description="A reproducibility benchmark for MaskAttn-UNet (arXiv 2503.10686).")
     commands = top.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
 
+    audit = _command(commands, "audit", "audit", "which claims of the paper hold, from files alone, in a second")
+    audit.add_argument(
+        "--layer",
+        action="append",
+        choices=("arithmetic", "cost", "measured"),
+        help="only this one (may be repeated): the printed numbers, counted costs, finished runs",
+    )
+    audit.add_argument("--only", metavar="C57,A21", help="these claims and findings, in full")
+    audit.add_argument("--all", action="store_true", help="every claim, not only what speaks against the paper")
+    audit.add_argument(
+        "--search", action="store_true", help="first search for a reading of the paper that has its cost"
+    )
+    audit.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    _json_option(audit)
+
     run = _command(commands, "run", "suites", "train and evaluate every run of a suite that is not done yet")
     _suite_options(run)
-    run.add_argument("--only", choices=("missing", "failed"), help="only what never ended, or only what failed")
-    run.add_argument("--fail-fast", action="store_true", help="start nothing new after a failure")
-    run.add_argument("--jobs", type=_positive, default=1, metavar="N", help="runs at a time (default 1)")
-    run.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    _seed_options(run)
+    _run_options(run)
+    tune = _command(commands, "tune", "tune", "search every network's learning rate on a part of the training images")
+    _suite_options(tune)
+    tune.set_defaults(seeds=None)  # the suite's first, for every network
+    tune.add_argument(
+        "--factors", default="0.3,1,3", metavar="F,F", help="of the recipe's rate, 1 among them (default 0.3,1,3)"
+    )
+    _run_options(tune)
 
     plan = _command(commands, "plan", "suites", "what `run` would do, what is done, how long it may take")
     _suite_options(plan)
+    _seed_options(plan)
     _json_option(plan)
     status = _command(commands, "status", "suites", "how many runs of a suite are done, failed, missing")
     _suite_options(status)
+    _seed_options(status)
     _json_option(status)
 
     report = _command(commands, "report", "suites", "rebuild the tables and the page from results/")
@@ -81,13 +103,26 @@ def parser() -> Parser:
     report.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
     _data_options(report)
 
+    again = _command(commands, "evaluate", "evaluate", "evaluate finished runs again, from their kept weights")
+    again.add_argument("runs", nargs="*", metavar="RUN", help="ids of runs, the names of folders in results/")
+    again.add_argument("--all", action="store_true", help="all whose record lacks a number of today")
+    again.add_argument("--accept", action="store_true", help="write the numbers also where they are not as recorded")
+    again.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    _data_options(again)
+
     _data_commands(_command(commands, "data", "data", "list, download, prepare and verify datasets"))
     _json_option(_command(commands, "models", "single", "the registered networks"))
 
-    cost = _command(commands, "cost", "single", "parameters and FLOPs of a network at an input size")
-    cost.add_argument("--model", required=True, metavar="NAME")
-    cost.add_argument("--input", required=True, metavar="HxW", help="height x width, such as 128x128")
+    cost = _command(commands, "cost", "cost", "what networks cost: FLOPs, parameters, memory, latency")
+    cost.add_argument("--model", metavar="NAME")
+    cost.add_argument("--input", metavar="HxW", help="height x width, such as 128x128")
     cost.add_argument("--classes", type=_positive, default=COCO_CLASSES, metavar="N", help="default 133, COCO's")
+    cost.add_argument(
+        "--all", action="store_true", help="every network, at the sizes of the cost tables, into results/"
+    )
+    cost.add_argument("--sizes", metavar="HxW,HxW", help="with --all: these instead")
+    cost.add_argument("--again", action="store_true", help="with --all: also what has a record")
+    cost.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     _json_option(cost)
 
     score = _command(commands, "score", "single", "score anyone's predictions in COCO's formats")
@@ -116,9 +151,26 @@ def _suite_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--profile", default="smoke", metavar="NAME", help="smoke (default), quick, full or paper")
     command.add_argument("--models", metavar="A,B", help="only these networks")
     command.add_argument("--datasets", metavar="A,B", help="only these datasets")
-    command.add_argument("--seeds", metavar="0,1", help="these seeds instead of the suite's")
     command.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     _data_options(command)
+
+
+def _seed_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seeds", metavar="0,1", help="these seeds instead of the suite's")
+    command.add_argument(
+        "--tuned",
+        nargs="?",
+        const="0.3,1,3",
+        metavar="F,F",
+        help="every network at the best rate of its `bench tune` (with the --factors it was given)",
+    )
+
+
+def _run_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--only", choices=("missing", "failed"), help="only what never ended, or only what failed")
+    command.add_argument("--fail-fast", action="store_true", help="start nothing new after a failure")
+    command.add_argument("--jobs", type=_positive, default=1, metavar="N", help="runs at a time (default 1)")
+    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
 
 
 def _data_options(command: argparse.ArgumentParser) -> None:

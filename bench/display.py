@@ -46,6 +46,7 @@ def score_row(cell: Cell, scores: Scores, network: Network | None, seconds: floa
     """One row of the live table."""
     spec = cell.spec
     label = REGISTRY[spec.model].label + (", untrained" if untrained else "")
+    label += f", rate {spec.recipe.lr:g}" if spec.budget.held_out else ""
     costs = ["", ""]
     if network is not None and not untrained:
         costs = [

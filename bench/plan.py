@@ -125,7 +125,7 @@ def make_plan(choice: Choice, store: Store, prepare_data: Progress | None = None
     ]
     reasons = (row.network.refusal(size, row.options) for row in rows for size in sizes)
     skipped = tuple(dict.fromkeys(reason for reason in reasons if reason))
-    return Plan(tuple(_with_times(cells, store)), skipped, missing, sources)
+    return Plan(tuple(with_times(cells, store)), skipped, missing, sources)
 
 
 @dataclass(frozen=True)
@@ -280,7 +280,7 @@ def _options(entry: ModelEntry, profile: Profile) -> tuple[dict[str, Any], dict[
     return options, weights
 
 
-def _with_times(cells: Sequence[Cell], store: Store) -> list[Cell]:
+def with_times(cells: Sequence[Cell], store: Store) -> list[Cell]:
     """Each run with the mean time of finished runs that differ in nothing but the seed, where there are any."""
     times: dict[str, list[float]] = {}
     for run_id in store.run_ids():

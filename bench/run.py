@@ -79,7 +79,7 @@ def execute(job: Job, send: Send) -> Status | None:
 def _attempt(job: Job, store: Store, send: Send) -> Status:
     run_id = job.spec.run_id
     number = store.begin(job.spec)
-    attempt = _surroundings(job, number)
+    attempt = surroundings(job.spec, job.device, job.threads, number)
     store.write_attempt(run_id, number, attempt)
     state: State = "done"
     reason = None
@@ -92,7 +92,7 @@ def _attempt(job: Job, store: Store, send: Send) -> Status:
     except Exception as error:
         state, reason = "failed", f"{type(error).__name__}: {_first_line(error)}"
         attempt["traceback"] = _traceback()
-    attempt |= clock.facts | {"end": _now(), "seconds_total": clock.total(), "peak_memory_mb": _peak_memory_mb(job)}
+    attempt |= clock.facts | {"end": now(), "seconds_total": clock.total(), "peak_memory_mb": _peak_memory_mb(job)}
     store.write_attempt(run_id, number, attempt)
     status = Status(run_id=run_id, state=state, attempt=number, reason=reason)
     store.finish(status)
@@ -104,8 +104,9 @@ def _network(job: Job, folder: Path, send: Send, clock: Clock) -> None:
     assert job.train is not None
     torch.set_num_threads(job.threads)
     torch.backends.cudnn.allow_tf32 = False  # matrix products have it off already
-    train = View(load(job.train), spec.task, spec.budget.train_percent)
-    val = View(load(job.val), spec.task)
+    percent, held_out = spec.budget.train_percent, spec.budget.held_out
+    train = View(load(job.train), spec.task, percent, held_out)
+    val = View(train.prepared, spec.task, percent, held_out, "held out") if held_out else View(load(job.val), spec.task)
     report = Reporter(send)
     with clock.time("build", report):
         torch.manual_seed(axis_seed(spec.seed, "initialisation"))
@@ -122,7 +123,7 @@ def _network(job: Job, folder: Path, send: Send, clock: Clock) -> None:
     with clock.time("train", report):
         _train(job, model, train, folder, report, clock)
     with clock.time("evaluate", report):
-        evaluator = evaluate(model, val, report.images, folder / "samples")
+        evaluator = evaluate(model, val, report.images, folder / "samples", protocols=True)
     clock.facts["evaluate_images_per_s"] = len(val) / clock.facts["seconds_evaluate"]
     _write(job, folder, evaluator, len(train), untrained)
     if job.keep_weights:
@@ -186,6 +187,7 @@ def _write(
         untrained=untrained,
         classes=tuple(ClassScores(**row) for row in evaluator.classes()),
         vanished=vanished,
+        protocols=evaluator.protocols(),
     )
     evaluator.write_images(folder / "images.parquet")
     write_json(folder / "metrics.json", metrics.model_dump(mode="json"))
@@ -238,20 +240,20 @@ class Reporter:
             self.send({"kind": "images", "phase": self.phase, "done": done, "of": of})
 
 
-def _surroundings(job: Job, number: int) -> dict[str, Any]:
+def surroundings(spec: RunSpec, device: str, threads: int, number: int) -> dict[str, Any]:
     """What an attempt ran on. No host name, no user name, no path."""
-    on_gpu = job.device.startswith("cuda")
+    on_gpu = device.startswith("cuda")
     return {
         "schema_version": 1,
         "number": number,
-        "device": torch.cuda.get_device_name(job.device) if on_gpu else "cpu",
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "processor": _processor(),
-        "threads": job.threads,
-        "training_precision": "bfloat16" if on_gpu and job.spec.precision == "mixed" else "float32",
+        "threads": threads,
+        "training_precision": "bfloat16" if on_gpu and spec.precision == "mixed" else "float32",
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "seed": job.spec.seed,
+        "seed": spec.seed,
         "git_commit": _git_commit(),
-        "start": _now(),
+        "start": now(),
     }
 
 
@@ -274,7 +276,7 @@ def _git_commit() -> str | None:
     return found.stdout.strip() if found.returncode == 0 else None
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -63,6 +63,18 @@ class Augmentation(Frozen):
         return self
 
 
+class Tuning(Frozen):
+    """How a learning rate was found: the best of `factors` times the recipe's own, by `metric` on `held_out` percent of
+    the training images.
+    """
+
+    factors: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    factor: float = Field(gt=0)
+    metric: Literal["mIoU", "PQ", "AP"]
+    held_out: int = Field(ge=1, le=50)
+    seed: int = Field(ge=0)
+
+
 class Recipe(Frozen):
     """How a network is trained. Rates are per step, `epochs` counts passes over the training split."""
 
@@ -78,14 +90,20 @@ class Recipe(Frozen):
     clip_norm: float | None = Field(None, gt=0)
     backbone_lr_factor: float = Field(1.0, ge=0)
     augmentation: Augmentation | None = Augmentation()
+    tuning: Tuning | None = Field(None, description="None: the rate is the recipe's own")
 
 
 class Budget(Frozen):
-    """How many images a run sees: None is the whole split. `train_percent` of them are trained on."""
+    """How many images a run sees: None is the whole split. `train_percent` of them are trained on.
+
+    `held_out`: percent of those that a run of `bench tune` leaves out of training and is evaluated on, instead of the
+    validation split, which it never sees; both hashes of its spec are the training split's.
+    """
 
     train_images: int | None = Field(None, ge=1)
     val_images: int | None = Field(None, ge=1)
     train_percent: Percent = 100
+    held_out: int = Field(0, ge=0, le=50)
 
 
 class RunSpec(Frozen):
@@ -110,13 +128,21 @@ class RunSpec(Frozen):
     protocol_version: int = PROTOCOL_VERSION
 
     def canonical(self) -> str:
-        """Canonical JSON: sorted keys, no spaces; without the recipe's source, which is prose. The id is its hash."""
+        """Canonical JSON: sorted keys, no spaces; without the recipe's source, which is prose. The id is its hash.
+
+        What came later than the first records is left out where it is not used, so that their ids stay.
+        """
         content = self.model_dump(mode="json", exclude={"recipe": {"source"}})
+        if not self.budget.held_out:
+            del content["budget"]["held_out"]
+        if self.recipe.tuning is None:
+            del content["recipe"]["tuning"]
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
     @property
     def slug(self) -> str:
-        return f"{self.model}-{self.dataset}-{size_text(self.size)}-{self.profile}-s{self.seed}"
+        kind = "-tuned" if self.recipe.tuning else f"-search-lr{self.recipe.lr:g}" if self.budget.held_out else ""
+        return f"{self.model}-{self.dataset}-{size_text(self.size)}-{self.profile}{kind}-s{self.seed}"
 
     @property
     def is_pending(self) -> bool:
@@ -181,6 +207,16 @@ class Suite(Frozen):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     train_percent: tuple[Percent, ...] = Field((100,), min_length=1)
     floors: bool = True
+    against: tuple[Annotated[ModelEntry, BeforeValidator(_as_entry)], ...] = Field(
+        (), description="rows of `models` that every other row is set against"
+    )
+
+    @model_validator(mode="after")
+    def _against_its_own_rows(self) -> Suite:
+        for entry in self.against:
+            if entry not in self.models:
+                raise ValueError(f"against: {entry.name}{entry.options or ''} is not one of the suite's models")
+        return self
 
 
 def invalid(error: Exception, where: str, model: type[BaseModel] | None = None) -> UserError:

@@ -8,13 +8,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bench.errors import UserError
+from bench.protocols import KEYS
 from bench.spec import RunSpec, invalid, size_text
 
 SCHEMA_VERSION = 1
@@ -82,7 +83,7 @@ class Vanished(Strict):
 
 class Metrics(Strict):
     """metrics.json: the trained network, the same network before training (None for a floor and an oracle), each class,
-    and for an oracle what vanished.
+    for an oracle what vanished, and the trained network by the readings of `bench.protocols` (None in older records).
     """
 
     schema_version: Literal[1] = 1
@@ -92,6 +93,17 @@ class Metrics(Strict):
     untrained: Scores | None
     classes: tuple[ClassScores, ...]
     vanished: Vanished | None = None
+    protocols: dict[str, dict[str, Annotated[Fraction, Field(ge=0, le=1)]]] | None = None
+
+    @field_validator("protocols")
+    @classmethod
+    def _known(cls, value: dict[str, dict[str, Fraction]] | None) -> dict[str, dict[str, Fraction]] | None:
+        """Older records may have fewer keys than there are today."""
+        found = [f"{name}.{key}" for name, numbers in (value or {}).items() for key in numbers]
+        strange = [one for one in found if one not in KEYS]
+        if strange:
+            raise ValueError(f"{strange[0]} is no number of a protocol")
+        return value
 
 
 class Module(Strict):
@@ -125,6 +137,15 @@ class Network(Strict):
         return cls(model=name, input=given, classes=classes, parameters_total=0, parameters_trainable=0, flops=None)
 
 
+class Epoch(Strict):
+    """A line of history.jsonl: the mean over the epoch's steps of the training loss and of each of its terms."""
+
+    epoch: int = Field(ge=1)
+    step: int = Field(ge=1)
+    loss: float
+    terms: dict[str, float]
+
+
 class Status(Strict):
     """status.json: written last, so a run is either whole or not done."""
 
@@ -137,7 +158,9 @@ class Status(Strict):
 
 @dataclass(frozen=True)
 class Record:
-    """A run that ended, as a report reads it. `metrics` and `network` are None unless the state is done."""
+    """A run that ended, as a report reads it. `metrics` and `network` are None unless the state is done. `history` is
+    empty until `with_history` reads it: no other use of a record depends on it.
+    """
 
     run_id: str
     folder: Path
@@ -146,6 +169,12 @@ class Record:
     metrics: Metrics | None
     network: Network | None
     attempt: dict[str, Any]
+    history: tuple[Epoch, ...] = ()
+
+    @property
+    def weights(self) -> Path:
+        """Of the trained network; not there where its profile keeps none."""
+        return self.folder / "checkpoint" / "weights.safetensors"
 
 
 class Store:
@@ -227,6 +256,29 @@ class Store:
                 yield False
                 return
             yield True
+
+
+def with_history(record: Record) -> Record:
+    """The record with its epochs; a run that is not done, or where nothing was trained by steps, has none. Raises
+    UserError where history.jsonl is damaged.
+    """
+    path = record.folder / "history.jsonl"
+    done = record.status.state == "done" and path.exists()
+    return replace(record, history=_history(path) if done else ())
+
+
+def _history(path: Path) -> tuple[Epoch, ...]:
+    epochs = []
+    try:
+        for line in path.read_text().splitlines():
+            epochs.append(Epoch.model_validate_json(line))
+    except ValidationError as error:
+        raise invalid(error, f"{path}, line {len(epochs) + 1}", Epoch) from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}); run the suite again to redo that run") from None
+    if [one.epoch for one in epochs] != list(range(1, len(epochs) + 1)):
+        raise UserError(f"{path} does not hold each epoch once, in order; run the suite again to redo that run")
+    return tuple(epochs)
 
 
 def _attempt(path: Path) -> dict[str, Any]:

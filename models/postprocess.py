@@ -14,16 +14,14 @@ from torch import Tensor
 
 from models.categories import Task
 from models.interface import PredictedSegment, Prediction
+from models.thresholds import (
+    DETR_MIN_PIXELS,
+    DETR_SCORE_THRESHOLD,
+    MASK2FORMER_MASK_THRESHOLD,
+    MASK2FORMER_OVERLAP_THRESHOLD,
+    MASK2FORMER_SCORE_THRESHOLD,
+)
 
-# facebookresearch/detr:models/segmentation.py, PostProcessPanoptic: threshold of the released panoptic models, and
-# "area <= 4" is dropped. Every pixel goes to the strongest mask, so there is no mask and no overlap threshold.
-DETR_SCORE_THRESHOLD = 0.85
-DETR_MIN_PIXELS = 5
-# facebookresearch/Mask2Former:configs/coco/panoptic-segmentation, TEST.OBJECT_MASK_THRESHOLD and OVERLAP_THRESHOLD;
-# mask_former/maskformer_model.py panoptic_inference takes mask probabilities from 0.5.
-MASK2FORMER_SCORE_THRESHOLD = 0.8
-MASK2FORMER_OVERLAP_THRESHOLD = 0.8
-MASK2FORMER_MASK_THRESHOLD = 0.5
 MAX_INSTANCES = 100  # COCO's detections an image
 
 Panoptic = tuple[Tensor, dict[int, PredictedSegment]]

@@ -43,6 +43,10 @@ def bench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["plan", "--suite", "table4", "--data-root", "/nowhere"], "no data root at /nowhere"),
         (["run", "--suite", "table4", "--datasets", "coco"], "nothing to run: coco not here"),
         (["report"], "no results at results"),
+        (["plan", "--suite", "table4", "--tuned"], "0 of 6 networks searched, not U-Net on scenes, "),
+        (["run", "--suite", "table4", "--tuned", "1,x"], "factors of a learning rate are positive numbers"),
+        (["tune", "--suite", "table4", "--factors", "0.3,3"], "1 among them, such as 0.3,1,3; got '0.3,3'"),
+        (["tune", "--suite", "table4", "--seeds", "1"], "unrecognized arguments: --seeds 1"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -103,7 +107,9 @@ def test_help_imports_neither_torch_nor_numpy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("words", ["plan --suite table4", "report --results .", "models", "data list"])
+@pytest.mark.parametrize(
+    "words", ["plan --suite table4", "report --results .", "evaluate --all --results .", "models", "data list"]
+)
 def test_what_computes_nothing_imports_no_torch(tmp_path: Path, words: str) -> None:
     code = f"import sys; from bench.cli import main; main({words.split()!r}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False).returncode == 0

@@ -53,6 +53,10 @@ def test_from_the_command_to_the_report(tmp_path: Path) -> None:
         assert record.metrics is not None
         assert record.network is not None
         assert record.metrics.protocol == record.spec.protocol == "native"
+        assert record.metrics.protocols is not None
+        paper = record.metrics.protocols["paper-text"]
+        assert paper["ap_iou50"] == record.metrics.final.ap50
+        assert (paper["ap_iou100"] or 0.0) < 0.02 < (paper["ap_iou30"] or 0.0)  # no mask survives a resize whole
         assert (record.metrics.train_images, record.metrics.untrained, record.metrics.final.images) == (0, None, 3)
         assert (record.network.parameters_total, record.network.flops) == (0, None)
         assert record.attempt["evaluate_images_per_s"] > 0

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -21,6 +22,7 @@ from bench.spec import (
 )
 
 RECIPE = Recipe(name="r", source="test", lr=1e-3, weight_decay=0, batch_size=2, epochs=1).model_dump()
+TUNING = {"factors": [0.3, 1.0], "factor": 1.0, "metric": "PQ", "held_out": 20, "seed": 0}
 
 
 def spec(**changes: object) -> RunSpec:
@@ -59,6 +61,7 @@ def test_run_id_is_slug_and_ten_hex_of_the_canonical_json() -> None:
     one = spec()
     values = one.model_dump(mode="json")
     values["recipe"].pop("source")
+    del values["budget"]["held_out"], values["recipe"]["tuning"]  # unused: as in records older than they are
     content = json.dumps(values, sort_keys=True, separators=(",", ":"))
     assert one.run_id == "unet-scenes-48x64-smoke-s0-" + hashlib.sha256(content.encode()).hexdigest()[:10]
 
@@ -81,10 +84,36 @@ def test_run_id_is_slug_and_ten_hex_of_the_canonical_json() -> None:
         {"precision": "float32"},
         {"budget": {"train_images": 5}},
         {"budget": {"train_percent": 25}},
+        {"budget": {"held_out": 20}},
+        {"recipe": {**RECIPE, "tuning": TUNING}},
     ],
 )
 def test_everything_that_decides_the_numbers_changes_the_id(change: dict[str, object]) -> None:
     assert spec(**change).run_id != spec().run_id
+
+
+def test_which_search_was_made_changes_the_id_and_the_name_tells_what_a_run_is_for() -> None:
+    tuned = spec(recipe={**RECIPE, "tuning": TUNING})
+    wider = spec(recipe={**RECIPE, "tuning": {**TUNING, "factors": [0.3, 1.0, 3.0]}})
+    assert tuned.run_id != wider.run_id
+    assert tuned.slug == "unet-scenes-48x64-smoke-tuned-s0"
+    assert spec(budget={"held_out": 20}).slug == "unet-scenes-48x64-smoke-search-lr0.001-s0"
+
+
+def test_the_committed_records_keep_their_ids() -> None:
+    """A new field of the spec stays out of the id where it is not used."""
+    results = Path(__file__).parents[1] / "results"
+    specs = sorted(results.glob("*/spec.json"))
+    assert specs
+    for path in specs:
+        assert RunSpec.model_validate_json(path.read_text()).run_id == path.parent.name
+
+
+def test_a_suite_compares_with_rows_of_its_own() -> None:
+    content = {"name": "t", "title": "t", "task": "panoptic", "sizes": ["64x64"], "models": ["unet"], "datasets": ["a"]}
+    assert Suite.model_validate({**content, "against": ["unet"]}).against == Suite.model_validate(content).models
+    with pytest.raises(ValidationError, match="detr-r50 is not one of the suite's models"):
+        Suite.model_validate({**content, "against": ["detr-r50"]})
 
 
 def test_id_is_pending_until_both_splits_are_known() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from bench.errors import UserError
 from bench.spec import RunSpec
-from bench.store import Metrics, Network, Scores, Status, Store, write_bytes, write_json
+from bench.store import Metrics, Network, Scores, Status, Store, with_history, write_bytes, write_json
 
 SPEC = RunSpec.model_validate(
     {
@@ -60,6 +60,42 @@ def test_a_finished_run_is_read_back(tmp_path: Path) -> None:
     assert record.metrics.final.miou is None
 
 
+LINE = '{"epoch": 1, "step": 4, "loss": 2.5, "terms": {"cross_entropy": 2.5}}\n'
+
+
+def test_a_history_is_read_epoch_by_epoch(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = finished(store)
+    assert with_history(store.record(SPEC.run_id)).history == ()
+    (folder / "history.jsonl").write_text(LINE + LINE.replace('"epoch": 1', '"epoch": 2').replace("2.5", "2.0"))
+    epochs = with_history(store.record(SPEC.run_id)).history
+    assert [(one.epoch, one.loss, one.terms) for one in epochs] == [
+        (1, 2.5, {"cross_entropy": 2.5}),
+        (2, 2.0, {"cross_entropy": 2.0}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LINE + LINE, "does not hold each epoch once, in order"),
+        (LINE.replace('"epoch": 1', '"epoch": 2'), "does not hold each epoch once, in order"),
+        (LINE + LINE[:20], "line 2: content: Invalid JSON"),
+        (LINE.replace('"loss"', '"los"'), "line 1"),
+        (LINE.replace("2.5", "NaN"), "line 1: loss"),
+        ("[]\n", "line 1"),
+        (b"\xff\xfe", "cannot be read"),
+    ],
+)
+def test_a_damaged_history_is_named_and_loses_no_run(tmp_path: Path, text: str | bytes, said: str) -> None:
+    store = Store(tmp_path)
+    path = finished(store) / "history.jsonl"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=said):
+        with_history(store.record(SPEC.run_id))
+    assert store.whole(SPEC.run_id) is not None
+
+
 def test_a_run_without_status_is_not_done(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.begin(SPEC)
@@ -95,6 +131,29 @@ def test_damaged_metrics_are_named_not_read(tmp_path: Path, change: Any, said: s
         store.records()
     assert "\n" not in str(caught.value)
     assert str(folder / "metrics.json") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("protocols", "said"),
+    [
+        ({"released": {"ap_max31": 0.5}}, "released.ap_max31 is no number of a protocol"),
+        ({"papertext": {"ap_iou30": 0.5}}, "papertext.ap_iou30 is no number of a protocol"),
+        ({"released": {"ap_max30": 30.2}}, "protocols.released.ap_max30: .* less than or equal to 1"),
+        ({"released": {"ap_max30": -0.1}}, "protocols.released.ap_max30: .* greater than or equal to 0"),
+    ],
+)
+def test_numbers_of_protocols_are_known_fractions(tmp_path: Path, protocols: Any, said: str) -> None:
+    store = Store(tmp_path)
+    path = finished(store) / "metrics.json"
+    content = json.loads(path.read_text())
+    for fine in (None, {}, {"released": {"ap_max30": 1.0, "ap_max50": None}}):
+        path.write_text(json.dumps({**content, "protocols": fine}))
+        (record,) = store.records()
+        assert record.metrics is not None
+        assert record.metrics.protocols == fine
+    path.write_text(json.dumps({**content, "protocols": protocols}))
+    with pytest.raises(UserError, match=said):
+        store.records()
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"final": NaN}', "[]", "\x00"])

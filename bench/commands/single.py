@@ -1,4 +1,4 @@
-"""models, cost, score, doctor: one network, one set of predictions, this machine."""
+"""models, score, doctor: the networks, one set of predictions, this machine."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import argparse
 from bench.commands.options import data_roots, prepared_root, print_json, terminal
 from bench.display import percent
 from bench.errors import FAILED, OK, UserError
-from bench.spec import parse_size
-from models.registry import ENTRIES, UnknownNameError, build, find
+from models.registry import ENTRIES
 
 
 def models(options: argparse.Namespace) -> int:
@@ -20,32 +19,6 @@ def models(options: argparse.Namespace) -> int:
     for entry in ENTRIES:
         defaults = " ".join(f"{key}={value}" for key, value in entry.options.items())
         terminal().print(f"{entry.name:27}{entry.summary}" + (f" [{defaults}]" if defaults else ""))
-    return OK
-
-
-def cost(options: argparse.Namespace) -> int:
-    try:
-        find(options.model)
-        size = parse_size(options.input)
-    except (UnknownNameError, ValueError) as error:
-        raise UserError(str(error)) from None
-    from bench.measure.cost import measure, numbered_categories
-
-    try:
-        model = build(options.model, numbered_categories(options.classes), size)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    network = measure(model, options.model, size)
-    if options.json:
-        print_json(network.model_dump(mode="json"))
-        return OK
-    console = terminal()
-    console.print(f"{network.model} at {network.input} (height x width), {network.classes} classes, batch 1")
-    console.print(f"parameters: {network.parameters_total:,} ({network.parameters_trainable:,} trainable)")
-    if network.flops is not None:
-        console.print(f"FLOPs: {network.flops / 1e9:.2f} G, one multiply-add counted once (fvcore)")
-        left = ", ".join(f"{name.removeprefix('aten::')} x{count}" for name, count in network.uncounted.items())
-        console.print(f"not counted: {left or 'nothing'}")
     return OK
 
 

@@ -18,6 +18,7 @@ from bench.plan import EMBEDDED, HERE, Cell, Choice, Plan, Progress, load_named,
 from bench.report.build import build_reports
 from bench.spec import Suite, size_text
 from bench.store import Store
+from bench.tune import Search, read_factors, tune_command, tuned_plan
 
 RECORD_BYTES = 2_000_000  # a record with its pictures and images.parquet
 WEIGHT_BYTES = 260_000_000  # the largest network's, 63 M parameters in float32
@@ -25,14 +26,24 @@ WEIGHT_BYTES = 260_000_000  # the largest network's, 63 M parameters in float32
 
 def run(options: argparse.Namespace) -> int:
     choice, console, store = read_choice(options), terminal(), Store(options.results)
+    machine = machine_of(options, choice)
+    plan = _plan(options, choice, store, preparation(console))
+    return carry_out(options, choice, machine, plan, "`python -m bench report` writes the tables and the page")
+
+
+def machine_of(options: argparse.Namespace, choice: Choice) -> Machine:
     cores = len(os.sched_getaffinity(0))
-    machine = Machine(
+    return Machine(
         device=_device(options.device),
         jobs=options.jobs,
         threads=max(1, cores // options.jobs),
         keep_weights=choice.profile.keep_weights,
     )
-    plan = make_plan(choice, store, preparation(console))
+
+
+def carry_out(options: argparse.Namespace, choice: Choice, machine: Machine, plan: Plan, next_step: str) -> int:
+    """Executes what of the plan is not done, shows it and says what comes next; the exit code."""
+    console, store = terminal(), Store(options.results)
     _say_missing(console, plan)
     if not plan.cells:
         if plan.missing:
@@ -45,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     console.print(_headline(choice, plan, chosen))
     if not chosen:
         console.print(_done_rows(Display(console, 0, store), plan).table())
-        return _verdict(console, plan, store)
+        return _verdict(console, plan, store, next_step)
     _check_disk(chosen, store.root, machine.keep_weights)
     with Display(console, len(chosen), store) as display:
         _done_rows(display, plan)
@@ -60,7 +71,16 @@ def run(options: argparse.Namespace) -> int:
         "not started": len(chosen) - display.ended,
     }
     console.print(", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "done"))
-    return _verdict(console, plan, store)
+    return _verdict(console, plan, store, next_step)
+
+
+def _plan(options: argparse.Namespace, choice: Choice, store: Store, prepare_data: Progress | None = None) -> Plan:
+    """The suite's runs, with `--tuned` at the rates that `bench tune` found."""
+    if options.tuned is None:
+        return make_plan(choice, store, prepare_data)
+    search = Search(read_factors(options.tuned), choice.suite.seeds[0])
+    made = make_plan(choice, store, prepare_data)
+    return tuned_plan(made, store, search, tune_command(options.suite, options.profile, search.factors))
 
 
 def _done_rows(display: Display, plan: Plan) -> Display:
@@ -71,7 +91,7 @@ def _done_rows(display: Display, plan: Plan) -> Display:
     return display
 
 
-def _verdict(console: Console, plan: Plan, store: Store) -> int:
+def _verdict(console: Console, plan: Plan, store: Store, next_step: str) -> int:
     """Names every run of the plan that failed or diverged, and what to do next; the exit code."""
     states = {cell.spec.run_id: store.whole(cell.spec.run_id) for cell in plan.cells}
     bad = {run_id: status for run_id, status in states.items() if status is not None and status.state != "done"}
@@ -80,7 +100,7 @@ def _verdict(console: Console, plan: Plan, store: Store) -> int:
     if bad:
         console.print("next: the same command with `--only failed` runs these again")
     else:
-        console.print("next: `python -m bench report` writes the tables and the page")
+        console.print(f"next: {next_step}")
     return OK if all(status is not None and status.state == "done" for status in states.values()) else FAILED
 
 
@@ -151,7 +171,7 @@ def _device(name: str) -> str:
 
 def plan(options: argparse.Namespace) -> int:
     choice, console = read_choice(options), terminal()
-    made = make_plan(choice, Store(options.results))
+    made = _plan(options, choice, Store(options.results))
     if options.json:
         print_json(
             {
@@ -180,7 +200,7 @@ def _plan_row(cell: Cell) -> dict[str, object]:
 
 
 def status(options: argparse.Namespace) -> int:
-    made = make_plan(read_choice(options), Store(options.results))
+    made = _plan(options, read_choice(options), Store(options.results))
     states = Counter(cell.state for cell in made.cells)
     bad = {c.spec.run_id: c.status.reason for c in made.cells if c.status is not None and c.state != "done"}
     if options.json:

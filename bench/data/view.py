@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.prepared import Prepared, fraction_rows
+from bench.data.prepared import Prepared, rows_of
+from bench.data.preparing.shares import hold_out, share_ids
 from bench.data.scene import Instance
 from bench.spec import Percent
 from models.categories import Categories, Category, Segment, Task
 
 BACKGROUND_COLOR = (90, 90, 90)
+
+Part = Literal["rest", "held out"]
 
 
 def task_categories(categories: Categories, task: Task) -> Categories:
@@ -43,7 +46,8 @@ class Rows:
 
 @dataclass(frozen=True)
 class View:
-    """The images of `prepared` that `percent` of it holds (nested subsets), with the truth that `task` has.
+    """The images of `prepared` that `percent` of it holds (nested subsets), with the truth that `task` has; where
+    `held_out` percent of those are held out, the `part` of them that is meant.
 
     Segment numbers stay; in the instance task every stuff segment has the category background. It offers what
     Prepared offers to training and evaluation.
@@ -52,10 +56,19 @@ class View:
     prepared: Prepared
     task: Task = "panoptic"
     percent: Percent = 100
+    held_out: int = 0
+    part: Part = "rest"
 
     @cached_property
     def _rows(self) -> NDArray[np.int64] | None:
-        return None if self.percent == 100 else fraction_rows(self.prepared, self.percent)
+        """None: all."""
+        if self.percent == 100 and not self.held_out:
+            return None
+        chosen = share_ids(self.prepared.ids, self.percent)
+        if self.held_out:
+            rest, held = hold_out(chosen, self.held_out)
+            chosen = rest if self.part == "rest" else held
+        return rows_of(self.prepared, chosen)
 
     @cached_property
     def _index_of(self) -> tuple[int, ...]:

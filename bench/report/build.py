@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.report import oracle, table4
+from bench.report import costs, oracle, protocols, table4
+from bench.report.audit import audit_pages
 from bench.report.exhibit import Exhibit
 from bench.report.figures import draw
 from bench.report.gaps import Missing
@@ -17,10 +18,12 @@ from bench.report.render_md import render_markdown
 from bench.report.render_tex import render_latex
 from bench.report.runs import run_lines
 from bench.spec import Suite
-from bench.store import Record, Store, write_bytes
+from bench.store import Record, Store, with_history, write_bytes
 
 Builder = Callable[[Suite, Sequence[Record], Mapping[str, Missing]], Exhibit]
 BUILDERS: Mapping[str, Builder] = {"oracle": oracle.build_exhibit}  # by exhibit; all others compare networks
+# exhibits that no suite makes: from all records and the folder they lie in
+STANDING: tuple[Callable[[Sequence[Record], Path], Exhibit], ...] = (costs.build_exhibit, protocols.build_exhibit)
 
 
 def build_reports(store: Store, suites: Sequence[Suite], missing: Mapping[str, Missing], out: Path) -> list[Path]:
@@ -32,6 +35,8 @@ def build_reports(store: Store, suites: Sequence[Suite], missing: Mapping[str, M
     _check_names(suites)
     records, damaged = read_records(store)
     exhibits = [exhibit_of(suite, records, missing) for suite in suites]
+    exhibits += [build(records, store.root) for build in STANDING]
+    _check_free({exhibit.suite.name for exhibit in exhibits[len(suites) :]}, suites)
     drawn = {chart.name: draw(chart) for exhibit in exhibits for chart in exhibit.charts}
     out.mkdir(parents=True, exist_ok=True)
     results = Path(os.path.relpath(store.root.resolve(), out.resolve())).as_posix()
@@ -43,6 +48,7 @@ def build_reports(store: Store, suites: Sequence[Suite], missing: Mapping[str, M
         for chart in exhibit.charts:
             files |= {out / f"{chart.name}.{kind}": content for kind, content in drawn[chart.name].items()}
     charts = {name: by_kind["svg"] for name, by_kind in drawn.items()}
+    files |= {out / name: text for name, text in audit_pages(store.root, results).items()}
     files[out / "index.html"] = render_page(Page(exhibits, run_lines(records), damaged, results, charts))
     for path, content in files.items():
         write_bytes(path, content.encode() if isinstance(content, str) else content)
@@ -59,10 +65,16 @@ def read_records(store: Store) -> tuple[list[Record], dict[str, str]]:
     records, damaged = [], {}
     for name in store.run_ids():
         try:
-            records.append(store.record(name))
+            records.append(with_history(store.record(name)))
         except UserError as error:
             damaged[name] = str(error).replace(str(store.root), store.root.name)
     return records, damaged
+
+
+def _check_free(names: Collection[str], suites: Sequence[Suite]) -> None:
+    for suite in suites:
+        if suite.name in names:
+            raise UserError(f"a suite is named '{suite.name}', which the report has a page of its own for; rename it")
 
 
 def _check_names(suites: Sequence[Suite]) -> None:

@@ -11,7 +11,14 @@ from bench.store import Record, Scores
 
 
 def score_cell(metric: str, kind: RowKind, records: Sequence[Record]) -> Cell:
-    """Percent over the seeds, of the networks as trained or as they were before training."""
+    """Percent over the seeds, of the networks as trained or as they were before training.
+
+    Raises ValueError where the runs have several protocols: their numbers are not of one kind, and no table may
+    average or compare them. `bench.report.protocols` alone shows protocols side by side.
+    """
+    kinds = {f"{record.spec.protocol}, version {record.spec.protocol_version}" for record in records}
+    if len(kinds) > 1:
+        raise ValueError(f"one cell of several protocols: {'; '.join(sorted(kinds))}")
     values = []
     for record in records:
         if record.metrics is None:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.paper.numbers import paper
-from bench.report.grouping import WHOLE, SectionKey, Split, profile_named
+from bench.report.grouping import SectionKey, Split
 from bench.report.marks import Better
 from bench.report.table import Column
+from bench.settings import OFFICIAL_IMAGES, WHOLE, profile_named
 from bench.spec import Suite, size_text
 from bench.store import Record
 from models.categories import Task
@@ -17,8 +18,6 @@ from models.registry import REGISTRY
 SCORES: Mapping[Task, tuple[str, ...]] = {"semantic": ("mIoU",), "instance": ("AP",), "panoptic": ("mIoU", "PQ", "AP")}
 COSTS = ("FLOPs", "Params")
 LABELS = {"coco": "COCO", "ade20k": "ADE20K", "cityscapes": "Cityscapes"}
-# the datasets' own splits, whole: (train, val)
-OFFICIAL_IMAGES = {"coco": (118_287, 5000), "ade20k": (20_210, 2000), "cityscapes": (2975, 500)}
 INPUT_UNSTATED = "paper (input size not stated)"
 
 

@@ -1,10 +1,11 @@
-"""All that is shown for one suite, whichever way its tables are made. Every renderer takes this."""
+"""All that is shown for one suite or one subject, whichever way its tables are made. Every renderer takes this."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.report.facts import Facts
 from bench.report.figures import Chart
 from bench.report.gaps import Gap
 from bench.report.grouping import floors, networks
@@ -16,18 +17,30 @@ from bench.store import Record
 
 @dataclass(frozen=True)
 class Section:
-    """Our table under one profile (and size), what it lacks, and perhaps the same as a figure."""
+    """Our table under one profile (and size), what it lacks, a figure, and what there is to say of its rows."""
 
     table: Table
     gaps: tuple[Gap, ...]
     chart: Chart | None = None
+    facts: tuple[Facts, ...] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What stands in a suite's place where an exhibit is made from all records: `name` of its files, `title`, and the
+    sentence shown while no record has its numbers, with what to run.
+    """
+
+    name: str
+    title: str
+    nothing: str
 
 
 @dataclass(frozen=True)
 class Exhibit:
     """`printed` is the paper's own table where the suite has one; `legend` and `units` say how to read the tables."""
 
-    suite: Suite
+    suite: Suite | Subject
     sections: tuple[Section, ...]
     gaps: tuple[Gap, ...]  # of a suite without any finished run
     printed: Table | None
@@ -35,6 +48,15 @@ class Exhibit:
     notes: tuple[str, ...]
     legend: str = LEGEND
     units: str = UNITS
+
+    @property
+    def of_suite(self) -> bool:
+        return isinstance(self.suite, Suite)
+
+    @property
+    def nothing(self) -> str:
+        """In the place of tables, where there are none."""
+        return self.suite.nothing if isinstance(self.suite, Subject) else "No run of this suite is finished."
 
     @property
     def charts(self) -> tuple[Chart, ...]:
@@ -45,7 +67,8 @@ def left_out(suite: Suite, records: Sequence[Record], own: Sequence[Record]) -> 
     """Finished runs of the suite's rows that its tables do not hold, as a note."""
     names = {*networks(suite), *floors(suite)}
     kept = {record.run_id for record in own}
-    left = [r for r in records if r.spec.model in names and r.run_id not in kept and r.status.state == "done"]
+    ended = [r for r in records if r.spec.model in names and r.status.state == "done" and not r.spec.budget.held_out]
+    left = [record for record in ended if record.run_id not in kept]
     if not left:
         return ()
     sizes = ", ".join(sorted({size_text(record.spec.size) for record in left}))

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.report.grouping import Split, floors, networks, profile_named
+from bench.report.grouping import Split, floors
+from bench.report.rows import row_of, suite_rows
+from bench.settings import profile_named
 from bench.spec import Suite
 from bench.store import Record
-from models.registry import REGISTRY
 
 DEFAULT_PROFILE = "smoke"
 
@@ -44,27 +45,36 @@ def planned_seeds(suite: Suite, model: str, profile: str) -> tuple[int, ...]:
 
 
 def find_gaps(
-    suite: Suite, profile: str, records: Sequence[Record], splits: Sequence[Split], missing: Mapping[str, Missing]
+    suite: Suite,
+    profile: str,
+    records: Sequence[Record],
+    splits: Sequence[Split],
+    missing: Mapping[str, Missing],
+    tuned: bool = False,
 ) -> list[Gap]:
-    """The gaps of one table. `records` are the suite's under this profile and size, in any state."""
+    """The gaps of one table. `records` are the suite's under this profile and size, in any state; `tuned`: the table
+    is of searched rates.
+    """
+    rows, how = suite_rows(suite), command(suite, profile, tuned)
     planned: list[tuple[str, str | None]] = [(split.dataset, split.val_hash) for split in splits]
     planned += [(dataset, None) for dataset in suite.datasets if dataset not in {name for name, _ in planned}]
     several = {name for name, _ in planned if sum(name == other for other, _ in planned) > 1}
     index: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
     for record in records:
-        index[record.spec.model, record.spec.dataset, record.spec.seed].append(record)
+        if row := row_of(rows, record.spec):
+            index[row.key, record.spec.dataset, record.spec.seed].append(record)
 
     found: dict[tuple[str, str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for dataset, val_hash in planned:
         name = f"{dataset}, split {val_hash[:8]}" if val_hash and dataset in several else dataset
-        for model in (*floors(suite), *networks(suite)):
-            for seed in planned_seeds(suite, model, profile):
-                ended = index[model, dataset, seed]
+        for row in rows:
+            for seed in planned_seeds(suite, row.model, profile):
+                ended = index[row.key, dataset, seed]
                 candidates = [r for r in ended if val_hash is None or r.spec.val_hash in (val_hash, None)]
-                why = _reason(candidates, dataset, profile, suite, missing)
+                why = _reason(candidates, dataset, how, missing)
                 if why:
-                    found[name, *why][model].append(seed)
-    return [gap for key, models in found.items() for gap in _gaps(*key, models)]
+                    found[name, *why][row.label].append(seed)
+    return [gap for key, labels in found.items() for gap in _gaps(*key, labels)]
 
 
 def nothing_run(suite: Suite, records: Sequence[Record], missing: Mapping[str, Missing]) -> list[Gap]:
@@ -74,17 +84,13 @@ def nothing_run(suite: Suite, records: Sequence[Record], missing: Mapping[str, M
     return [gap for profile, group in tried for gap in find_gaps(suite, profile, group, (), missing)]
 
 
-def command(suite: Suite, profile: str) -> str:
+def command(suite: Suite, profile: str, tuned: bool = False) -> str:
     chosen = "" if profile == DEFAULT_PROFILE else f" --profile {profile}"
-    return f"python -m bench run --suite {suite.name}{chosen}"
-
-
-def label_of(model: str) -> str:
-    return REGISTRY[model].label if model in REGISTRY else model
+    return f"python -m bench run --suite {suite.name}{chosen}{' --tuned' if tuned else ''}"
 
 
 def _reason(
-    candidates: Iterable[Record], dataset: str, profile: str, suite: Suite, missing: Mapping[str, Missing]
+    candidates: Iterable[Record], dataset: str, how: str, missing: Mapping[str, Missing]
 ) -> tuple[str, str] | None:
     """(reason, next step), or None where a run is done."""
     ended = sorted(candidates, key=lambda r: r.run_id)
@@ -92,15 +98,15 @@ def _reason(
         return None
     if ended:
         status = ended[-1].status
-        return f"{status.state}: {status.reason or 'no reason recorded'}", command(suite, profile)
+        return f"{status.state}: {status.reason or 'no reason recorded'}", how
     if dataset in missing:
         return f"missing dataset: {missing[dataset].what}", missing[dataset].how
-    return "not run", command(suite, profile)
+    return "not run", how
 
 
-def _gaps(dataset: str, reason: str, how: str, models: Mapping[str, Sequence[int]]) -> list[Gap]:
+def _gaps(dataset: str, reason: str, how: str, labels: Mapping[str, Sequence[int]]) -> list[Gap]:
     """One gap for all the networks that lack the same seeds."""
     by_seeds: dict[tuple[int, ...], list[str]] = defaultdict(list)
-    for model, seeds in models.items():
-        by_seeds[tuple(seeds)].append(label_of(model))
+    for label, seeds in labels.items():
+        by_seeds[tuple(seeds)].append(label)
     return [Gap(dataset, tuple(labels), seeds, reason, how) for seeds, labels in by_seeds.items()]

@@ -6,25 +6,16 @@ anything but the seed is never averaged.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-import yaml
-
-from bench.spec import Budget, Profile, RunSpec, Suite, size_text
+from bench.settings import ORDER, profile_named
+from bench.spec import RunSpec, Suite, size_text
 from bench.store import Record
-from bench.train.recipes import NAMED, recipe_for
 from models.registry import ENTRIES, REGISTRY
 
-PROFILES = Path(__file__).parents[1] / "profiles"
-ORDER = ("paper", "full", "quick", "smoke")  # the highest first; profiles of a user's own come last
-WHOLE = Budget.model_validate({})  # every image of both splits
-PROSE: Any = {"seed": True, "recipe": {"source"}}  # what makes no other setting
 FLOORS = tuple(entry.name for entry in ENTRIES if entry.is_floor)
 ORACLES = tuple(entry.name for entry in ENTRIES if not entry.is_network)
 
@@ -39,10 +30,12 @@ class SectionKey:
     protocol: str
     protocol_version: int
     percent: int = 100  # of the training split
+    tuned: bool = False  # whether each network's rate was searched
 
     @property
     def name(self) -> str:
         part = "" if self.percent == 100 else f"-{self.percent}percent"
+        part += "-tuned" if self.tuned else ""
         return f"{self.profile}-{size_text(self.size)}{part}-{self.protocol}-v{self.protocol_version}"
 
 
@@ -62,20 +55,6 @@ class Split:
         return (spec.dataset, spec.val_hash or "unknown") == (self.dataset, self.val_hash)
 
 
-@cache
-def profiles() -> Mapping[str, Profile]:
-    """The profiles that come with the program, by name."""
-    found = [Profile.model_validate(yaml.safe_load(path.read_bytes())) for path in sorted(PROFILES.glob("*.yaml"))]
-    return {profile.name: profile for profile in found}
-
-
-def profile_named(name: str) -> Profile:
-    """The profile; one that this program does not know never counts as a reproduction."""
-    label = f"{name}: a profile this program does not know, not a reproduction"
-    stranger = {"name": name, "summary": "", "label": label, "reproduction": False, "epochs": 0}
-    return profiles().get(name) or Profile.model_validate(stranger)
-
-
 def networks(suite: Suite) -> tuple[str, ...]:
     return tuple(dict.fromkeys(entry.name for entry in suite.models))
 
@@ -92,9 +71,12 @@ def floors(suite: Suite) -> tuple[str, ...]:
 
 def belongs(record: Record, suite: Suite) -> bool:
     """Whether a run has a place in the suite's tables: its task, a size and a part of the training data of its grid,
-    and one of its networks with the same options, or another registered network as it comes.
+    and one of its networks with the same options, or another registered network as it comes. A candidate of a search
+    has none: it was not evaluated on the validation split.
     """
     spec = record.spec
+    if spec.budget.held_out:
+        return False
     sizes = {profile_named(spec.profile).fit_size(size) for size in suite.sizes}
     if spec.task != suite.task or spec.size not in sizes or spec.budget.train_percent not in suite.train_percent:
         return False
@@ -103,10 +85,10 @@ def belongs(record: Record, suite: Suite) -> bool:
     if spec.model in ORACLES and spec.model not in networks(suite):
         return False  # no guest: it is scored at another size
     asked = [entry.options for entry in suite.models if entry.name == spec.model]
-    return any(_same_options(spec, options) for options in asked or [{}])
+    return any(same_options(spec, options) for options in asked or [{}])
 
 
-def _same_options(spec: RunSpec, asked: Mapping[str, Any]) -> bool:
+def same_options(spec: RunSpec, asked: Mapping[str, Any]) -> bool:
     """The suite's options and the defaults of the rest. Where the backbone starts from is the profile's business, and
     a file of weights stands in the spec by its digest: two starts are two settings, not two networks.
     """
@@ -117,16 +99,26 @@ def _same_options(spec: RunSpec, asked: Mapping[str, Any]) -> bool:
 
 
 def sections(records: Iterable[Record]) -> list[tuple[SectionKey, list[Record]]]:
-    """The records by what a table holds constant, the highest profile first. Only done ones open a section."""
+    """The records by what a table holds constant, the highest profile first. Only done ones open a section; floors
+    have no rate, so they stand in the section of the tuned too, and open none of their own beside it.
+    """
     groups: dict[SectionKey, list[Record]] = defaultdict(list)
     for record in records:
         groups[section_key(record.spec)].append(record)
+    for key in [key for key in groups if key.tuned]:
+        untuned = replace(key, tuned=False)
+        shared = [record for record in groups.get(untuned, ()) if record.spec.model in FLOORS]
+        groups[key] += shared
+        if shared and len(shared) == len(groups[untuned]):
+            del groups[untuned]
     return [(key, groups[key]) for key in sorted(groups) if any(r.status.state == "done" for r in groups[key])]
 
 
 def section_key(spec: RunSpec) -> SectionKey:
     rank = ORDER.index(spec.profile) if spec.profile in ORDER else len(ORDER)
-    return SectionKey(rank, spec.profile, spec.size, spec.protocol, spec.protocol_version, spec.budget.train_percent)
+    protocol = spec.protocol, spec.protocol_version
+    tuned = spec.recipe.tuning is not None
+    return SectionKey(rank, spec.profile, spec.size, *protocol, spec.budget.train_percent, tuned)
 
 
 def splits(records: Iterable[Record], datasets: Sequence[str]) -> list[Split]:
@@ -134,49 +126,3 @@ def splits(records: Iterable[Record], datasets: Sequence[str]) -> list[Split]:
     found = {(r.spec.dataset, r.spec.val_hash or "unknown") for r in records if r.status.state == "done"}
     rank = {dataset: i for i, dataset in enumerate(datasets)}
     return sorted(Split(rank.get(dataset, len(rank)), dataset, val_hash) for dataset, val_hash in found)
-
-
-def settings(records: Iterable[Record]) -> list[list[Record]]:
-    """Finished runs of one network on one split, parted by everything but the seed.
-
-    Whole splits come first, then today's recipe, then the setting with most seeds; inside, by seed.
-    """
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        groups[_setting(record.spec)].append(record)
-
-    def order(item: tuple[str, list[Record]]) -> tuple[bool, bool, int, int, str]:
-        name, group = item
-        spec = group[0].spec
-        return spec.budget != WHOLE, not _of_today(spec), -spec.recipe_version, -len(group), name
-
-    return [sorted(group, key=lambda r: r.spec.seed) for _, group in sorted(groups.items(), key=order)]
-
-
-def _of_today(spec: RunSpec) -> bool:
-    """Whether the recipe is the one that the program would use now, by default or by the same name."""
-    entry, profile = REGISTRY.get(spec.model), profile_named(spec.profile)
-    if entry is None or spec.profile not in ORDER:
-        return True
-    names = (None, spec.recipe.name) if spec.recipe.name in NAMED else (None,)
-    now = (recipe_for(entry, spec.options, profile, spec.task, name) for name in names)
-    return any(spec.recipe.model_dump(exclude={"source"}) == r.model_dump(exclude={"source"}) for r in now)
-
-
-def _setting(spec: RunSpec) -> str:
-    return json.dumps(spec.model_dump(mode="json", exclude=PROSE), sort_keys=True)
-
-
-def what_differs(spec: RunSpec, other: RunSpec) -> str:
-    """'recipe.lr 0.001 instead of 0.0003': the keys in which two settings differ."""
-    mine, theirs = (_flat(s.model_dump(mode="json", exclude=PROSE)) for s in (spec, other))
-    keys = sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
-    return ", ".join(f"{key} {mine.get(key)} instead of {theirs.get(key)}" for key in keys)
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-        flat.update(inner)
-    return flat

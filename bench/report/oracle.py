@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 
 from bench.paper.numbers import paper
 from bench.report.cells import score_cell
-from bench.report.columns import OFFICIAL_IMAGES, SCORE, SCORES, dataset_label
+from bench.report.columns import SCORE, SCORES, dataset_label
 from bench.report.exhibit import Exhibit, Section, left_out
 from bench.report.figures import Chart, Line, Panel
-from bench.report.gaps import Gap, Missing, find_gaps, label_of, nothing_run
-from bench.report.grouping import belongs, networks, profile_named, section_key, splits
+from bench.report.gaps import Gap, Missing, find_gaps, nothing_run
+from bench.report.grouping import belongs, networks, section_key, splits
+from bench.report.rows import label_of
 from bench.report.table import Cell, Column, Row, Table, summarise, with_marks
+from bench.settings import OFFICIAL_IMAGES, profile_named
 from bench.spec import Suite, parse_size, size_text
 from bench.store import Record, Vanished
 

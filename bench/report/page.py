@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -76,9 +77,10 @@ class Page:
     charts: Mapping[str, bytes]
 
 
-def render_page(page: Page) -> str:
-    """The page's HTML. All text is escaped; no script, no address outside the report."""
-    environment = Environment(
+@cache
+def environment() -> Environment:
+    """Of every page: all text is escaped, and a name that is not given is an error."""
+    made = Environment(
         loader=PackageLoader("bench.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -86,9 +88,16 @@ def render_page(page: Page) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["number"] = number
-    return environment.get_template("index.html.j2").render(
-        page=page, paper=paper(), grid=lambda table: grid(table, page.results), picture=_picture, tie=TIE
+    made.filters["number"] = number
+    return made
+
+
+def render_page(page: Page) -> str:
+    """The page's HTML: no script, no address outside the report."""
+    return (
+        environment()
+        .get_template("index.html.j2")
+        .render(page=page, paper=paper(), grid=lambda table: grid(table, page.results), picture=_picture, tie=TIE)
     )
 
 
@@ -138,8 +147,8 @@ def _shown(cell: Cell, column: Column, part: Part, results: str, first: bool) ->
 
 def _href(cell: Cell, results: str) -> str:
     """One seed: its metrics. Several: the first of them in the list of runs, which links to each."""
-    if len(cell.runs) == 1:
-        return f"{results}/{cell.runs[0]}/metrics.json"
+    if cell.link:
+        return f"{results}/{cell.link}"
     return f"#{cell.runs[0]}" if cell.runs else ""
 
 
@@ -148,7 +157,7 @@ def _tip(cell: Cell, column: Column, part: Part) -> str:
         return "printed in the paper" if cell.paper is not None else ""
     if part == "difference":
         return f"ours minus the paper's, in {column.difference_unit}" if cell.difference is not None else ""
-    if cell.value is None:
+    if cell.value is None or not cell.runs:
         return "; ".join(cell.notes)
     seeds = "1 run" if cell.n == 1 else f"mean of {cell.n} runs"
     spread = f", standard deviation {number(cell.sd, column.digits + 1)}" if cell.sd is not None else ""

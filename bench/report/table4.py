@@ -13,23 +13,17 @@ from dataclasses import replace
 from bench.paper.numbers import paper, paper_value
 from bench.report.cells import cost_cell, score_cell
 from bench.report.columns import COSTS, dataset_label, section_columns
+from bench.report.conditions import at_the_edge, conditions, unequal
+from bench.report.contrasts import contrasts
+from bench.report.curves import convergence, learning_curves
 from bench.report.exhibit import Exhibit, Section, left_out
-from bench.report.gaps import Missing, find_gaps, label_of, nothing_run
-from bench.report.grouping import (
-    SectionKey,
-    Split,
-    belongs,
-    floors,
-    guests,
-    networks,
-    profile_named,
-    sections,
-    settings,
-    splits,
-    what_differs,
-)
+from bench.report.gaps import Missing, find_gaps, nothing_run
+from bench.report.grouping import SectionKey, Split, belongs, guests, networks, sections, splits
 from bench.report.printed import printed_table
+from bench.report.rows import Settings, SuiteRow, Variant, by_row, label_of, suite_rows, variants
+from bench.report.searches import searches
 from bench.report.table import Cell, Column, Row, RowKind, Table, with_marks
+from bench.settings import profile_named, what_differs
 from bench.spec import Suite, size_text
 from bench.store import Record
 
@@ -38,126 +32,143 @@ FROM_SCRATCH = (
     "DETR and Mask2Former start from random weights here. From there they need hundreds of epochs before they find "
     "masks, so rows near zero tell of the budget, not of the networks."
 )
+LINES: tuple[tuple[RowKind, RowKind], ...] = (  # of a table, and the rows that they come from
+    ("floor", "floor"),
+    ("untrained", "network"),
+    ("network", "network"),
+    ("guest", "guest"),
+)
 ONE_SEED = "one seed: this mark cannot tell a difference from noise"
 
-Cells = Mapping[Split, Mapping[str, list[list[Record]]]]  # split -> network -> settings -> seeds
+Cells = Mapping[Split, Mapping[str, Settings]]  # split -> key of a row -> settings -> seeds
 
 
 def build_exhibit(suite: Suite, records: Sequence[Record], missing: Mapping[str, Missing]) -> Exhibit:
     """The tables of a suite from all records of a store. Pure: reads no file but the paper's numbers."""
     own = [record for record in records if belongs(record, suite)]
     source = paper().tables.get(suite.exhibit or "")
-    found = tuple(_section(suite, key, group, missing) for key, group in sections(own))
+    candidates = [record for record in records if record.spec.budget.held_out]
+    opened = [(key, group) for key, group in sections(own) if _opens(suite, group)]
+    found = tuple(_section(suite, key, group, candidates, missing) for key, group in opened)
+    shown = {record.run_id for _, group in opened for record in group}
     return Exhibit(
         suite=suite,
         sections=found,
         gaps=() if found else tuple(nothing_run(suite, own, missing)),
         printed=printed_table(source) if source else None,
-        records=tuple(own),
+        records=tuple(r for r in own if r.run_id in shown or r.spec.model in networks(suite)),
         notes=left_out(suite, records, own),
     )
 
 
-def _section(suite: Suite, key: SectionKey, records: Sequence[Record], missing: Mapping[str, Missing]) -> Section:
+def _opens(suite: Suite, records: Sequence[Record]) -> bool:
+    """Guests alone are no table of this suite."""
+    ran = [record for record in records if record.status.state == "done"]
+    return any(record.spec.model in networks(suite) for record in ran) or not guests(suite, ran)
+
+
+def _section(
+    suite: Suite,
+    key: SectionKey,
+    records: Sequence[Record],
+    candidates: Sequence[Record],
+    missing: Mapping[str, Missing],
+) -> Section:
+    """`candidates`: the runs of searches, whichever suite's."""
     found = splits(records, suite.datasets)
     done = [record for record in records if record.status.state == "done"]
-    cells = {split: _by_model([r for r in done if split.holds(r.spec)]) for split in found}
-    first = {split: [r for groups in models.values() for r in groups[0]] for split, models in cells.items()}
+    rows = suite_rows(suite, done)
+    cells = {split: by_row(rows, [r for r in done if split.holds(r.spec)]) for split in found}
+    lines = _lines(rows, cells)
+    table = _table(suite, key, cells, lines)
+    trained = [variant for kind, variant in lines if kind in ("network", "guest") and variant.runs]
+    notes = [*unequal(trained), *at_the_edge(trained), *_notes(table, done, found), *_differing(rows, cells)]
+    if any(record.spec.options.get("backbone_weights") == "none" for record in done):
+        notes.insert(0, FROM_SCRATCH)
+    told = f"{suite.name}, {size_text(key.size)}{_part(key)}; {table.label}"  # a figure leaves its page
+    return Section(
+        table=replace(table, notes=(*notes, *convergence(trained))),
+        gaps=tuple(find_gaps(suite, key.profile, records, found, missing, key.tuned)),
+        chart=learning_curves(f"{suite.name}-{key.name}-curves", told, trained),
+        facts=tuple(filter(None, (contrasts(suite, trained), conditions(trained), searches(trained, candidates)))),
+    )
+
+
+def _table(suite: Suite, key: SectionKey, cells: Cells, lines: Sequence[tuple[RowKind, Variant]]) -> Table:
+    """With its marks, without its notes."""
+    first = {split: [r for settings in by_key.values() for r in settings[0]] for split, by_key in cells.items()}
     columns = section_columns(suite, key, first)
     profile = profile_named(key.profile)
     table = Table(
         key=f"{suite.name}/{key.name}",
-        title=f"Profile {profile.name}, {size_text(key.size)}{_percent(key.percent)}",
+        title=f"Profile {profile.name}, {size_text(key.size)}{_part(key)}",
         label=profile.label,
         profile=profile.name,
         size=size_text(key.size),
         protocol=f"{key.protocol}, version {key.protocol_version}",
         columns=columns,
-        rows=tuple(_rows(suite, columns, cells)),
+        rows=tuple(row for row in (_row(suite, *line, columns) for line in lines) if _has_any(row)),
     )
-    table = _note_single_seeds(with_marks(table))
-    gaps = find_gaps(suite, key.profile, records, found, missing)
-    notes = [*_notes(table, done, found), *_differing(cells)]
-    if any(record.spec.options.get("backbone_weights") == "none" for record in done):
-        notes.insert(0, FROM_SCRATCH)
-    return Section(replace(table, notes=tuple(notes)), tuple(gaps))
+    return _note_single_seeds(with_marks(table))
 
 
-def _percent(percent: int) -> str:
-    return "" if percent == 100 else f", {percent} % of the training images"
+def _part(key: SectionKey) -> str:
+    share = "" if key.percent == 100 else f", {key.percent} % of the training images"
+    return f"{share}, learning rates searched" if key.tuned else share
 
 
-def _differing(cells: Cells) -> list[str]:
-    """A network whose row holds different settings on different datasets: that is said, with what differs."""
+def _has_any(row: Row) -> bool:
+    return any(c.value is not None or c.paper is not None or c.runs for c in row.cells)
+
+
+def _differing(rows: Sequence[SuiteRow], cells: Cells) -> list[str]:
+    """A row that holds different settings on different datasets: that is said, with what differs."""
     notes = []
-    for model in dict.fromkeys(model for models in cells.values() for model in models):
-        first, *rest = (models[model][0][0].spec for models in cells.values() if model in models)
-        data = {key: getattr(first, key) for key in DATA}
-        for spec in rest:
-            if differs := what_differs(spec.model_copy(update=data), first):
-                notes.append(
-                    f"{label_of(model)}: on {spec.dataset} another setting than on {first.dataset}: {differs}."
-                )
+    for row in rows:
+        specs = [by_key[row.key][0][0].spec for by_key in cells.values() if row.key in by_key]
+        for spec in specs[1:]:
+            data = {key: getattr(specs[0], key) for key in DATA}
+            if differs := what_differs(spec.model_copy(update=data), specs[0]):
+                notes.append(f"{row.label}: on {spec.dataset} another setting than on {specs[0].dataset}: {differs}.")
     return notes
 
 
-def _by_model(records: Sequence[Record]) -> dict[str, list[list[Record]]]:
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        groups[record.spec.model].append(record)
-    return {model: settings(group) for model, group in groups.items()}
+def _lines(rows: Sequence[SuiteRow], cells: Cells) -> list[tuple[RowKind, Variant]]:
+    """Floors, each network untrained, the networks, the guests; another setting of a network is a line of its own."""
+    lines: list[tuple[RowKind, Variant]] = []
+    for kind, of in LINES:
+        for row in (row for row in rows if row.kind == of):
+            groups = {split: by_key[row.key] for split, by_key in cells.items() if row.key in by_key}
+            lines += [(kind, variant) for variant in variants(row, groups) if kind != "untrained" or not variant.number]
+    return lines
 
 
-def _rows(suite: Suite, columns: Sequence[Column], cells: Cells) -> list[Row]:
-    """Floors, each network untrained, the networks, the guests; a second setting of a network is a row of its own."""
-    planned: list[tuple[RowKind, str]] = [("floor", model) for model in floors(suite)]
-    planned += [("untrained", model) for model in networks(suite)]
-    planned += [("network", model) for model in networks(suite)]
-    ran = (record for models in cells.values() for settings_ in models.values() for record in settings_[0])
-    planned += [("guest", model) for model in guests(suite, ran)]
-    rows = []
-    for kind, model in planned:
-        groups = {split: models[model] for split, models in cells.items() if model in models}
-        variants = 1 if kind == "untrained" else max(map(len, groups.values()), default=1)
-        for variant in range(variants):
-            rows.append(_row(suite, kind, model, variant, columns, groups))
-    return [row for row in rows if any(c.value is not None or c.paper is not None or c.runs for c in row.cells)]
-
-
-def _row(
-    suite: Suite,
-    kind: RowKind,
-    model: str,
-    variant: int,
-    columns: Sequence[Column],
-    groups: Mapping[Split, list[list[Record]]],
-) -> Row:
-    chosen = {split: settings_[variant] for split, settings_ in groups.items() if len(settings_) > variant}
-    by_column = {(split.dataset, split.short): split for split in chosen}
-    first = {split: settings_[0] for split, settings_ in groups.items()}
+def _row(suite: Suite, kind: RowKind, variant: Variant, columns: Sequence[Column]) -> Row:
+    row = variant.row
+    by_column = {(split.dataset, split.short): split for split in variant.runs}
     cells = []
     for column in columns:
         if column.metric in COSTS:
-            cell = cost_cell(column, {} if kind == "untrained" else chosen)
+            cell = cost_cell(column, {} if kind == "untrained" else variant.runs)
         else:
             split = by_column.get((column.dataset or "", column.split or ""))
-            cell = score_cell(column.metric, kind, chosen[split] if split else ())
-            if split and variant:
-                differs = what_differs(chosen[split][0].spec, first[split][0].spec)
-                cell = replace(cell, notes=(*cell.notes, f"another setting: {differs}"))
-        if kind == "network" and not variant and column.beside:
-            cell = replace(cell, paper=_paper(suite, column, model))
+            cell = score_cell(column.metric, kind, variant.runs[split] if split else ())
+            if split and variant.number:
+                cell = replace(cell, notes=(*cell.notes, f"another setting: {variant.differs}"))
+        if kind == "network" and not variant.number and column.beside:
+            cell = replace(cell, paper=_paper(suite, column, row))
         cells.append(cell)
-    label = f"{label_of(model)}{', untrained' if kind == 'untrained' else ''}"
-    if not variant:
-        return Row(f"{kind}/{model}", label, kind, model, tuple(cells))
-    shown: RowKind = "setting" if kind == "network" else kind
-    return Row(f"{kind}/{model}/{variant}", f"{label}, setting {variant + 1}", shown, model, tuple(cells))
+    shown: RowKind = "setting" if kind == "network" and variant.number else kind
+    label = f"{variant.label}{', untrained' if kind == 'untrained' else ''}"
+    return Row(f"{kind}/{variant.key}", label, shown, row.model, tuple(cells))
 
 
-def _paper(suite: Suite, column: Column, model: str) -> float | None:
+def _paper(suite: Suite, column: Column, row: SuiteRow) -> float | None:
+    """Of a network that stands in several rows, only the one as it comes is the paper's."""
+    if row.apart and row.entry and row.entry.options:
+        return None
     dataset = None if column.metric in COSTS else column.dataset
-    cell = paper_value(suite.exhibit or "", model, dataset, column.metric)
+    cell = paper_value(suite.exhibit or "", row.model, dataset, column.metric)
     return cell.value if cell else None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.errors import UserError, unknown
-from bench.spec import Profile, Recipe
+from bench.spec import Profile, Recipe, Tuning
 from models.categories import Task
 from models.registry import Entry
 
@@ -116,6 +116,9 @@ NAMED = {
 }  # what a suite may ask for by name
 
 
+TUNED = "-tuned"  # ends the name of a recipe whose rate a search found
+
+
 def recipe_for(
     entry: Entry, options: Mapping[str, Any], profile: Profile, task: Task, name: str | None = None
 ) -> Recipe:
@@ -131,6 +134,22 @@ def recipe_for(
     recipe = default_recipe(entry, options, task) if name is None else named(name)
     batch = min(recipe.batch_size, profile.max_batch or recipe.batch_size)
     return recipe.model_copy(update={"epochs": profile.epochs, "batch_size": batch})
+
+
+def scaled(recipe: Recipe, factor: float) -> Recipe:
+    """The recipe with another learning rate: a candidate of a search."""
+    return recipe.model_copy(update={"lr": float(f"{recipe.lr * factor:.6g}")})
+
+
+def tuned(recipe: Recipe, tuning: Tuning) -> Recipe:
+    """The recipe with the rate that a search found, named so."""
+    factors = ", ".join(f"{factor:g}" for factor in tuning.factors)
+    source = (
+        f"{recipe.source}; its rate times {tuning.factor:g}, the best of {factors} by {tuning.metric} on "
+        f"{tuning.held_out} % of the training images, held out of the search's training"
+    )
+    found = {"name": f"{recipe.name}{TUNED}", "source": source, "tuning": tuning}
+    return scaled(recipe, tuning.factor).model_copy(update=found)
 
 
 def named(name: str) -> Recipe:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,7 @@ class Fake:
         untrained: float | None = 0.01,
         attempt: dict[str, Any] | None = None,
         uncounted: dict[str, int] | None = None,
+        losses: Sequence[float] = (),
         **of_spec: Any,
     ) -> Record:
         """A finished run. A floor has neither FLOPs nor an untrained twin."""
@@ -118,6 +121,8 @@ class Fake:
         )
         write_json(folder / "metrics.json", metrics.model_dump(mode="json"))
         write_json(folder / "network.json", network.model_dump(mode="json"))
+        rows = [{"epoch": n, "step": n, "loss": loss, "terms": {"all": loss}} for n, loss in enumerate(losses, 1)]
+        (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         return self._end(spec, number, attempt, "done", None)
 
     def ended(self, model: str, state: str, reason: str, **of_spec: Any) -> Record:

@@ -25,3 +25,16 @@ def chosen_ids(ids: Sequence[str], limit: int | None) -> list[str]:
 def share_ids(ids: Sequence[str], percent: int) -> list[str]:
     """`percent` of the ids, rounded down, but at least one."""
     return chosen_ids(ids, max(1, len(ids) * percent // 100))
+
+
+def hold_out(ids: Sequence[str], percent: int) -> tuple[list[str], list[str]]:
+    """(the rest, `percent` of the ids held out): every id in one of the two, those with the largest sha256 held out.
+
+    Raises UserError where there are too few for both to have one.
+    """
+    rest = share_ids(ids, 100 - percent)
+    kept = set(rest)
+    held = [id for id in ids if id not in kept]
+    if not held:
+        raise UserError(f"{percent} % of {len(ids)} training images leaves none to hold out; train on more images")
+    return rest, held

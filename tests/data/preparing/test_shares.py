@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data.native.scenes import Scenes
-from bench.data.prepared import check_disjoint, fraction_rows, prepare
+from bench.data.prepared import check_disjoint, prepare
 from bench.data.preparing.shares import PERCENTS, chosen_ids, share_ids
+from bench.data.view import View
 from bench.errors import UserError
 
 IDS = st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=60, unique=True)
@@ -66,8 +67,8 @@ def test_a_share_is_hashed_as_if_it_alone_had_been_prepared(tmp_path: Path, perc
     whole = prepare(Scenes(), "val", (16, 24), 41, tmp_path)
     told = whole.manifest["fractions"][str(percent)]
     alone = prepare(Scenes(), "val", (16, 24), told["images"], tmp_path)
-    assert told["images"] == len(alone) == len(fraction_rows(whole, percent))
-    assert [whole.ids[row] for row in fraction_rows(whole, percent)] == alone.ids
+    assert told["images"] == len(alone) == len(View(whole, percent=percent))
+    assert View(whole, percent=percent).ids == alone.ids
     assert told["split_hash"] == alone.split_hash == whole.fraction_hash(percent)
     assert told["ids_sha256"] == alone.manifest["ids_sha256"]
 

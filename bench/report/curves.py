@@ -1,0 +1,84 @@
+"""Learning curves: the training loss of every row by epoch, and whether it had come to rest. Reads only the records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from textwrap import fill
+
+from bench.report.columns import dataset_label
+from bench.report.figures import DASHES, Chart, Line, Panel
+from bench.report.rows import Variant
+from bench.report.table import number
+from bench.store import Record
+
+ACROSS = 3  # panels side by side
+TITLE_WIDTH = 32  # characters that fit over a panel
+STILL_FALLING = 0.01  # of the loss; ours
+RULE = (
+    "A row counts as not converged where the mean training loss of the last tenth of its epochs (at least one) lies "
+    f"more than {100 * STILL_FALLING:g} % below that of the tenth before it, on average over its seeds"
+)
+DASH_NAMES = ("solid", "dashed", "dotted", "dash-dotted", "long dashes and dots", "sparse dots")
+
+
+def learning_curves(name: str, title: str, lines: Sequence[Variant]) -> Chart | None:
+    """A panel a row and split, a line a seed; None where no run has a history."""
+    colors = {variant.key: n for n, variant in enumerate(lines)}
+    seeds = sorted({run.spec.seed for variant in lines for runs in variant.runs.values() for run in runs})
+    dashes = {seed: n for n, seed in enumerate(seeds)}
+    panels: list[Panel] = []
+    for split in dict.fromkeys(split for variant in lines for split in variant.runs):
+        for variant in lines:
+            runs = [run for run in variant.runs.get(split, ()) if run.history]
+            if runs:
+                drawn = tuple(_line(run, (colors[variant.key], dashes[run.spec.seed])) for run in runs)
+                where = fill(f"{dataset_label(split.dataset)}: {variant.label}", TITLE_WIDTH)
+                y_label = "" if len(panels) % ACROSS else "training loss\n(its own terms)"
+                panels.append(Panel(where, y_label, drawn, bottom=None))
+    if not panels:
+        return None
+    told = ", ".join(f"{seed} {DASH_NAMES[n % len(DASHES)]}" for seed, n in dashes.items())
+    return Chart(
+        name=name,
+        alt="Training loss by epoch, a panel a network; each has its own loss terms, so heights are not comparable",
+        title=title,
+        x_label=f"epoch (seed: {told})",
+        ticks=(),
+        rows=tuple(tuple(panels[n : n + ACROSS]) for n in range(0, len(panels), ACROSS)),
+        legend=False,
+    )
+
+
+def convergence(lines: Iterable[Variant]) -> list[str]:
+    """The rule and the rows that it finds still falling, as one note; none where no run has two epochs."""
+    known, falling = 0, []
+    for variant in lines:
+        for split, runs in variant.runs.items():
+            falls = [fall for run in runs if (fall := last_fall(run)) is not None]
+            known += bool(falls)
+            fall = sum(falls) / len(falls) if falls else 0.0
+            if fall > STILL_FALLING:
+                where = f"{variant.label} on {dataset_label(split.dataset)}"
+                falling.append(f"{where}: the loss still fell by {number(100 * fall, 1)} %")
+    if not known:
+        return []
+    found = f"Not converged: {'; '.join(falling)}" if falling else "All rows count as converged"
+    return [f"{RULE}. {found}."]
+
+
+def last_fall(record: Record) -> float | None:
+    """By which part the mean loss of the last tenth of the epochs lies below that of the tenth before; None where
+    there are not two epochs, or no loss above 0 to fall from.
+    """
+    losses = [epoch.loss for epoch in record.history]
+    tenth = max(1, len(losses) // 10)
+    if len(losses) < 2 * tenth:
+        return None
+    before = sum(losses[-2 * tenth : -tenth]) / tenth
+    last = sum(losses[-tenth:]) / tenth
+    return (before - last) / before if before > 0 else None
+
+
+def _line(run: Record, look: tuple[int, int]) -> Line:
+    points = tuple((float(epoch.epoch), epoch.loss) for epoch in run.history)
+    return Line(f"seed {run.spec.seed}", points, look=look)
