@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from bench.attempt import now, surroundings
 from bench.data.prepared import Prepared
 from bench.data.source import Source
 from bench.data.view import View
@@ -22,7 +23,6 @@ from bench.evaluate.evaluator import Evaluator
 from bench.evaluate.native import evaluate_oracle
 from bench.evaluate.oracle import way_of
 from bench.predict import evaluate
-from bench.run import now, surroundings
 from bench.store import ClassScores, Metrics, Record, Scores, Status, Store, read_json, write_json
 from models.interface import SegmentationModel
 from models.registry import build, find

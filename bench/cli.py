@@ -13,6 +13,8 @@ from typing import Any
 from bench.errors import INTERRUPTED, MISTAKE, OK, UserError, unknown
 
 COCO_CLASSES = 133
+CHECKPOINT_MINUTES = 10.0
+STALL_MINUTES = 30.0  # the longest silence of a healthy run: one step of training, or adding up AP
 COMMANDS = ("audit", "run", "tune", "plan", "status", "report", "evaluate", "data", "models", "cost", "score", "doctor")
 
 
@@ -28,7 +30,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code: 0 all done, 1 some run failed or a problem was found, 2 the user's mistake."""
+    """Exit code: 0 all done, 1 some run failed or a problem was found, 2 the user's mistake, 130 and 143 stopped by
+    Ctrl-C and by SIGTERM.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
@@ -134,7 +138,13 @@ def parser() -> Parser:
     score.add_argument("--instances-truth", type=Path, metavar="JSON", help="default: the truth's thing segments")
     _json_option(score)
 
-    doctor = _command(commands, "doctor", "single", "can this machine run the benchmark?")
+    doctor = _command(
+        commands, "doctor", "single", "can this machine run the benchmark, and are its data and results intact?"
+    )
+    doctor.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    doctor.add_argument(
+        "--deep", action="store_true", help="read prepared data and records whole, compute the metrics again"
+    )
     _data_options(doctor)
     return top
 
@@ -171,6 +181,20 @@ def _run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--fail-fast", action="store_true", help="start nothing new after a failure")
     command.add_argument("--jobs", type=_positive, default=1, metavar="N", help="runs at a time (default 1)")
     command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    command.add_argument(
+        "--checkpoint-minutes",
+        type=_positive_number,
+        default=CHECKPOINT_MINUTES,
+        metavar="N",
+        help="most minutes of a training that a crash can cost (default 10); it is saved at ends of epochs, too",
+    )
+    command.add_argument(
+        "--stall-minutes",
+        type=_positive_number,
+        default=STALL_MINUTES,
+        metavar="N",
+        help="a run without any progress for so long is killed and recorded as failed (default 30)",
+    )
 
 
 def _data_options(command: argparse.ArgumentParser) -> None:
@@ -217,3 +241,13 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)
+
+
+def _positive_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, Group
@@ -29,13 +30,9 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def amount(size: float) -> str:
-    """Bytes in words."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+def place_text(place: Mapping[str, int]) -> str:
+    """Of a checkpoint."""
+    return f"step {place['step']} of {place['steps']}, epoch {place['epoch']} of {place['epochs']}"
 
 
 def percent(value: float | None) -> str:
@@ -68,6 +65,7 @@ class Display:
         self.said: dict[str, float] = {}
         self.failures: list[str] = []
         self.elsewhere: list[str] = []
+        self.stopped: list[str] = []
         self.ended = 0
         self.live: Live | None = None
         if console.is_terminal and not console.is_dumb_terminal:
@@ -90,7 +88,13 @@ class Display:
     def event(self, cell: Cell, message: dict[str, Any]) -> None:
         kind = message["kind"]
         if kind == "end":
-            self._end(cell, message["status"])
+            self._end(cell, message["status"], message["stopped"])
+        elif kind == "resumed":
+            self._resumed(cell, message)
+        elif kind == "stopping":
+            self._say("stopping: each run saves after the step in hand; Ctrl-C again leaves at once")
+        elif kind == "stopped":
+            self._stopped(cell, message["place"])
         elif kind in ("phase", "step", "images"):
             self._progress(cell, _progress_text(message), message)
 
@@ -117,10 +121,22 @@ class Display:
             self.said[name] = time.monotonic()
             self.console.print(f"  {name}: {text}")
 
-    def _end(self, cell: Cell, status: Status | None) -> None:
+    def _resumed(self, cell: Cell, message: dict[str, Any]) -> None:
+        for name, why in message["damaged"].items():
+            self._say(f"{cell.spec.run_id}: checkpoint {name} is damaged ({why}); set aside")
+        place = message["place"]
+        self._say(f"{cell.spec.run_id}: " + (f"goes on from {place_text(place)}" if place else "starts anew"))
+
+    def _stopped(self, cell: Cell, place: Mapping[str, int] | None) -> None:
+        where = f"saved at {place_text(place)}" if place else "nothing to save yet"
+        self._say(f"{cell.spec.run_id}: stopped, {where}")
+
+    def _end(self, cell: Cell, status: Status | None, stopped: bool) -> None:
         self.ended += 1
         self.progress.pop(cell.spec.slug, None)
-        if status is None:
+        if status is None and stopped:
+            self.stopped.append(cell.spec.run_id)
+        elif status is None:
             self.elsewhere.append(cell.spec.run_id)
             self._say(f"{cell.spec.run_id}: another `bench run` has it in hand; left to it")
         elif status.state == "done":

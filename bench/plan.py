@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,15 +11,16 @@ from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from bench.data.catalog import DataRoots, Missing, find
 from bench.data.prepared import Prepared, check_disjoint, existing, prepare_sizes
 from bench.data.source import Source
 from bench.errors import UserError, unknown
+from bench.plain_yaml import read_yaml
 from bench.spec import NO_TRAINING, Budget, ModelEntry, Percent, Profile, Recipe, RunSpec, Suite, invalid, size_text
-from bench.store import Status, Store
+from bench.store import Record, Status, Store
+from bench.train.checkpoints import last_place
 from bench.train.recipes import recipe_for
 from models.registry import REGISTRY, Entry, UnknownNameError, full_options
 from models.registry import find as find_model
@@ -45,7 +47,7 @@ class Choice:
 @dataclass(frozen=True)
 class Cell:
     """One run of a plan. An oracle has no `train`. `weights`: files named by a digest in the spec, by option.
-    `seconds`: from a past run.
+    `seconds`: from a past run. `place`: of the last checkpoint of a run that did not end.
     """
 
     spec: RunSpec
@@ -55,12 +57,15 @@ class Cell:
     weights: Mapping[str, str] = field(default_factory=dict)
     seconds: float | None = None
     roots: DataRoots | None = None  # of an oracle, which reads the dataset's own files
+    place: dict[str, int] | None = None
 
     @property
     def state(self) -> str:
-        """done, failed, diverged, missing, or pending where the data is not prepared yet."""
+        """done, failed, diverged, started, missing, or pending where the data is not prepared yet."""
         if self.status is not None:
             return self.status.state
+        if self.place is not None:
+            return "started"
         return "pending" if self.spec.is_pending else "missing"
 
 
@@ -81,10 +86,7 @@ def load_named(kind: str, name: str, model: type[T]) -> T:
         if path.suffix and "/" in name:
             raise UserError(f"no {kind} file at {name}; give a path to a YAML file or one of: {', '.join(known)}")
         raise unknown(kind, name, known)
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, ValueError, OSError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: a {kind} is a mapping of keys; see bench/{kind}s/{known[0]}.yaml")
     try:
@@ -248,13 +250,16 @@ def _cell(
         seed=seed,
         protocol="native" if oracle else "standard",
     )
+    record = store.ended(spec.run_id)
     return Cell(
         spec=spec,
-        status=store.whole(spec.run_id),
+        status=record.status if record else None,
         train=train.folder if train and not oracle else None,
         val=val.folder if val else None,
         weights=row.weights,
         roots=choice.roots if oracle else None,
+        place=last_place(store.folder(spec.run_id) / "checkpoint") if record is None else None,
+        seconds=seconds_of(record) if record else None,
     )
 
 
@@ -281,17 +286,32 @@ def _options(entry: ModelEntry, profile: Profile) -> tuple[dict[str, Any], dict[
 
 
 def with_times(cells: Sequence[Cell], store: Store) -> list[Cell]:
-    """Each run with the mean time of finished runs that differ in nothing but the seed, where there are any."""
+    """Each run with the mean time of finished runs that differ in nothing but the seed, where there are any.
+
+    Beside the plan's own runs only those are read that can tell the time of one that is not done.
+    """
     times: dict[str, list[float]] = {}
+    for cell in cells:
+        if cell.seconds is not None:
+            times.setdefault(_kind(cell.spec), []).append(cell.seconds)
+    planned = {cell.spec.run_id for cell in cells}
+    wanted = {_without_seed(cell.spec.run_id) for cell in cells if cell.state != "done"}
     for run_id in store.run_ids():
-        try:
-            record = store.record(run_id)
-        except UserError:
-            continue  # a damaged record tells no time; the report names it
-        seconds = record.attempt.get("seconds_total")
-        if record.status.state == "done" and seconds is not None:
+        record = store.ended(run_id) if run_id not in planned and _without_seed(run_id) in wanted else None
+        if record and (seconds := seconds_of(record)) is not None:
             times.setdefault(_kind(record.spec), []).append(seconds)
     return [replace(c, seconds=sum(t) / len(t)) if (t := times.get(_kind(c.spec))) else c for c in cells]
+
+
+def seconds_of(record: Record) -> float | None:
+    """How long a finished run took; None where it did not finish or its attempt does not say."""
+    seconds = record.attempt.get("seconds_total")
+    return seconds if record.status.state == "done" and isinstance(seconds, int | float) else None
+
+
+def _without_seed(run_id: str) -> str:
+    """What the ids of runs of one kind have in common; runs of other kinds may have it, too."""
+    return re.sub(r"-s\d+-[^-]*$", "", run_id)
 
 
 def _kind(spec: RunSpec) -> str:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import resource
-import subprocess
-import sys
-import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
+from bench.attempt import Attempt, surroundings
 from bench.data.catalog import DataRoots, Missing
 from bench.data.catalog import find as find_data
 from bench.data.prepared import Prepared, load
@@ -29,22 +21,23 @@ from bench.errors import UserError
 from bench.evaluate.evaluator import Evaluator
 from bench.evaluate.native import NativeResult, evaluate_oracle
 from bench.evaluate.oracle import way_of
+from bench.failure import reason_of, scrub
 from bench.measure.cost import measure
 from bench.predict import evaluate
+from bench.progress import Reporter, Send
 from bench.spec import RunSpec
+from bench.stop import Stop, StoppedError
 from bench.store import ClassScores, Metrics, Network, Scores, State, Status, Store, Vanished, write_json
+from bench.train.checkpoints import CHECKPOINT_MINUTES, Checkpoint, Checkpoints, Facts, Position
+from bench.train.determinism import settings
 from bench.train.loop import DivergedError, Trainer, fit_floor
+from bench.train.saver import Saver, resume
 from bench.train.seeds import axis_seed
 from models.interface import SegmentationModel
 from models.registry import build
 from models.registry import find as find_model
 
-PROJECT = Path(__file__).resolve().parents[1]
-PACKAGES = ("torch", "torchvision", "transformers", "timm", "fvcore", "pycocotools", "numpy", "pillow")
 MOST_WORKERS = 8  # processes that make batches for a GPU
-REPORT_EVERY = 0.1  # seconds between two progress messages
-
-Send = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -62,10 +55,14 @@ class Job:
     keep_weights: bool
     weights: Mapping[str, str] = field(default_factory=dict)
     roots: DataRoots | None = None
+    checkpoint_minutes: float = CHECKPOINT_MINUTES
 
 
-def execute(job: Job, send: Send) -> Status | None:
-    """Executes a run and writes its record, also where it fails. None: another process has this run in hand."""
+def execute(job: Job, send: Send, stop: Stop | None = None) -> Status | None:
+    """Executes a run and writes its record, also where it fails. None: another process has this run in hand.
+
+    A run goes on from its last checkpoint, where it has one. Raises StoppedError where `stop` asks it to leave.
+    """
     store = Store(job.results)
     with store.lock(job.spec.run_id) as mine:
         if not mine:
@@ -73,73 +70,130 @@ def execute(job: Job, send: Send) -> Status | None:
         done = store.whole(job.spec.run_id)
         if done is not None and done.state == "done":
             return done
-        return _attempt(job, store, send)
+        return _attempt(job, store, Reporter(send, stop or Stop()))
 
 
-def _attempt(job: Job, store: Store, send: Send) -> Status:
+def _attempt(job: Job, store: Store, report: Reporter) -> Status:
     run_id = job.spec.run_id
     number = store.begin(job.spec)
-    attempt = surroundings(job.spec, job.device, job.threads, number)
-    store.write_attempt(run_id, number, attempt)
+    report.send({"kind": "attempt", "number": number})
+    facts = surroundings(job.spec, job.device, job.threads, number)
+    attempt = Attempt(number, store.folder(run_id), report, job.device, job.threads, facts)
+    attempt.write(facts)
     state: State = "done"
     reason = None
-    clock = Clock()
     try:
         work = _network if find_model(job.spec.model).is_network else _oracle
-        work(job, store.folder(run_id), send, clock)
+        work(job, attempt)
+    except StoppedError as stopped:
+        facts["stopped"] = {"by": stopped.by, "checkpoint": stopped.place}
+        attempt.write(attempt.record())
+        raise
     except DivergedError as error:
         state, reason = "diverged", str(error)
     except Exception as error:
-        state, reason = "failed", f"{type(error).__name__}: {_first_line(error)}"
-        attempt["traceback"] = _traceback()
-    attempt |= clock.facts | {"end": now(), "seconds_total": clock.total(), "peak_memory_mb": _peak_memory_mb(job)}
-    store.write_attempt(run_id, number, attempt)
+        state, reason = "failed", reason_of(error)
+        facts["traceback"] = scrub(traceback.format_exc())
+    attempt.write(attempt.record())
     status = Status(run_id=run_id, state=state, attempt=number, reason=reason)
     store.finish(status)
+    if state != "failed":  # a run that failed goes on from its last checkpoint
+        Checkpoints(attempt.folder / "checkpoint", run_id).clear()
     return status
 
 
-def _network(job: Job, folder: Path, send: Send, clock: Clock) -> None:
-    spec = job.spec
+def _network(job: Job, attempt: Attempt) -> None:
+    spec, clock, report = job.spec, attempt.clock, attempt.report
     assert job.train is not None
     torch.set_num_threads(job.threads)
     torch.backends.cudnn.allow_tf32 = False  # matrix products have it off already
     percent, held_out = spec.budget.train_percent, spec.budget.held_out
     train = View(load(job.train), spec.task, percent, held_out)
     val = View(train.prepared, spec.task, percent, held_out, "held out") if held_out else View(load(job.val), spec.task)
-    report = Reporter(send)
     with clock.time("build", report):
         torch.manual_seed(axis_seed(spec.seed, "initialisation"))
         options = {**spec.options, **job.weights}
         model = build(spec.model, train.categories, spec.size, spec.task, **options).to(job.device)
         model = model.to(memory_format=torch.channels_last)
-    with clock.time("count", report):
-        network = measure(model, spec.model, spec.size)
-        write_json(folder / "network.json", network.model_dump(mode="json"))
     untrained = None
-    if not model.fits_statistics:
-        with clock.time("evaluate_untrained", report):
-            untrained = _scores(evaluate(model, val, report.images))
-    with clock.time("train", report):
-        _train(job, model, train, folder, report, clock)
+    if model.fits_statistics:
+        _fit(job, attempt, model, train)
+    else:
+        untrained = _train(job, attempt, model, train, val)
     with clock.time("evaluate", report):
-        evaluator = evaluate(model, val, report.images, folder / "samples", protocols=True)
-    clock.facts["evaluate_images_per_s"] = len(val) / clock.facts["seconds_evaluate"]
-    _write(job, folder, evaluator, len(train), untrained)
+        evaluator = evaluate(model, val, report.images, attempt.folder / "samples", protocols=True)
+    attempt.facts["evaluate_images_per_s"] = len(val) / clock.facts["seconds_evaluate"]
+    _write(job, attempt.folder, evaluator, len(train), untrained)
     if job.keep_weights:
-        _save(model, folder / "checkpoint" / "weights.safetensors")
+        _save(model, attempt.folder / "checkpoint" / "weights.safetensors")
 
 
-def _oracle(job: Job, folder: Path, send: Send, clock: Clock) -> None:
+def _fit(job: Job, attempt: Attempt, model: SegmentationModel, data: View) -> None:
+    """A floor: counted, and fitted in one pass."""
+    _count(job, attempt, model)
+    with attempt.clock.time("train", attempt.report):
+        fit_floor(model, data, job.spec.recipe, attempt.report.stop.check)
+
+
+def _count(job: Job, attempt: Attempt, model: SegmentationModel) -> Network:
+    with attempt.clock.time("count", attempt.report):
+        network = measure(model, job.spec.model, job.spec.size)
+    write_json(attempt.folder / "network.json", network.model_dump(mode="json"))
+    return network
+
+
+def _train(job: Job, attempt: Attempt, model: SegmentationModel, data: View, val: View) -> Scores:
+    """Trains the network, from its last checkpoint on where it has one; returns the untrained network's scores."""
+    spec, report = job.spec, attempt.report
+    workers = min(MOST_WORKERS, job.threads) if job.device.startswith("cuda") else 0  # a CPU has no core to spare
+    trainer = Trainer(model, data, spec.recipe, spec.seed, spec.precision == "mixed", workers)
+    checkpoints = Checkpoints(attempt.folder / "checkpoint", spec.run_id)
+    found = resume(trainer, checkpoints)
+    attempt.goes_on_from(found, checkpoints.damaged)
+    network, untrained = _before_training(job, attempt, model, val, found)
+
+    def facts(position: Position) -> Facts:
+        place = {"steps": trainer.steps, "epochs": spec.recipe.epochs, "position": position}
+        return Facts(run_id=spec.run_id, network=network, untrained=untrained, **place, **attempt.so_far())
+
+    saver = Saver(trainer, checkpoints, job.checkpoint_minutes, report.stop, facts, attempt.clock)
+    try:
+        with attempt.clock.time("train", report):
+            trainer.train(attempt.folder / "history.jsonl", report.step, saver.after_step)
+    finally:
+        attempt.facts |= _training_facts(trainer)
+    return untrained
+
+
+def _before_training(
+    job: Job, attempt: Attempt, model: SegmentationModel, val: View, found: Checkpoint | None
+) -> tuple[Network, Scores]:
+    """What the network costs, and its scores before training: measured, or as a checkpoint has them."""
+    if found is not None:
+        write_json(attempt.folder / "network.json", found.facts.network.model_dump(mode="json"))
+        return found.facts.network, found.facts.untrained
+    network = _count(job, attempt, model)
+    with attempt.clock.time("evaluate_untrained", attempt.report):
+        return network, _scores(evaluate(model, val, attempt.report.images))
+
+
+def _training_facts(trainer: Trainer) -> dict[str, Any]:
+    facts = {"train_images_per_s": trainer.images_per_s, "seconds_waiting_for_data": round(trainer.waited, 3)}
+    if trainer.nondeterministic is None:
+        return facts
+    return facts | {"nondeterministic": trainer.nondeterministic, "determinism": settings()}
+
+
+def _oracle(job: Job, attempt: Attempt) -> None:
     """Scores what a resize does to the native truth of the prepared images: nothing is built, counted or trained."""
-    spec, val, report = job.spec, load(job.val), Reporter(send)
+    spec, val, folder, report = job.spec, load(job.val), attempt.folder, attempt.report
     source = _native(job, val)
     network = Network.no_network(spec.model, spec.size, len(source.categories))
     write_json(folder / "network.json", network.model_dump(mode="json"))
-    with clock.time("evaluate", report):
+    with attempt.clock.time("evaluate", report):
         way, samples = way_of(spec.model), folder / "samples"
         result = evaluate_oracle(source, val.split, val.ids, spec.size, way, spec.task, report.images, samples)
-    clock.facts["evaluate_images_per_s"] = len(val) / clock.facts["seconds_evaluate"]
+    attempt.facts["evaluate_images_per_s"] = len(val) / attempt.clock.facts["seconds_evaluate"]
     _write(job, folder, result.evaluator, train_images=0, vanished=_vanished(result))
 
 
@@ -158,18 +212,6 @@ def _native(job: Job, val: Prepared) -> Source:
 def _vanished(result: NativeResult) -> Vanished:
     lost = {name: loss._asdict() for name, loss in vars(result.lost).items()}
     return Vanished.model_validate({"truth_hash": result.truth_hash, **lost})
-
-
-def _train(job: Job, model: SegmentationModel, data: View, folder: Path, report: Reporter, clock: Clock) -> None:
-    spec = job.spec
-    if model.fits_statistics:
-        fit_floor(model, data, spec.recipe)
-        return
-    workers = min(MOST_WORKERS, job.threads) if job.device.startswith("cuda") else 0  # a CPU has no core to spare
-    trainer = Trainer(model, data, spec.recipe, spec.seed, spec.precision == "mixed", workers)
-    trainer.train(folder / "history.jsonl", report.step)
-    clock.facts["train_images_per_s"] = trainer.images_per_s
-    clock.facts["seconds_waiting_for_data"] = round(trainer.waited, 3)
 
 
 def _write(
@@ -202,101 +244,3 @@ def _save(model: SegmentationModel, target: Path) -> None:
 
 def _scores(evaluator: Evaluator) -> Scores:
     return Scores.model_validate(evaluator.metrics())
-
-
-class Clock:
-    """Times of the phases, for attempts/<n>.json: metrics and history hold nothing that differs between equal runs."""
-
-    def __init__(self) -> None:
-        self.started = time.monotonic()
-        self.facts: dict[str, float] = {}
-
-    @contextmanager
-    def time(self, phase: str, report: Reporter) -> Iterator[None]:
-        report.phase = phase
-        report.send({"kind": "phase", "phase": phase})
-        start = time.monotonic()
-        yield
-        self.facts[f"seconds_{phase}"] = round(time.monotonic() - start, 3)
-
-    def total(self) -> float:
-        return round(time.monotonic() - self.started, 3)
-
-
-class Reporter:
-    """Sends progress to the parent, at most every REPORT_EVERY seconds, and always at the end of an epoch."""
-
-    def __init__(self, send: Send) -> None:
-        self.send, self.phase, self.last = send, "", 0.0
-
-    def step(self, row: dict[str, Any]) -> None:
-        if row["epoch_end"] or time.monotonic() - self.last > REPORT_EVERY:
-            self.last = time.monotonic()
-            self.send({"kind": "step", **row})
-
-    def images(self, done: int, of: int) -> None:
-        if done == of or time.monotonic() - self.last > REPORT_EVERY:
-            self.last = time.monotonic()
-            self.send({"kind": "images", "phase": self.phase, "done": done, "of": of})
-
-
-def surroundings(spec: RunSpec, device: str, threads: int, number: int) -> dict[str, Any]:
-    """What an attempt ran on. No host name, no user name, no path."""
-    on_gpu = device.startswith("cuda")
-    return {
-        "schema_version": 1,
-        "number": number,
-        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
-        "processor": _processor(),
-        "threads": threads,
-        "training_precision": "bfloat16" if on_gpu and spec.precision == "mixed" else "float32",
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        "seed": spec.seed,
-        "git_commit": _git_commit(),
-        "start": now(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _git_commit() -> str | None:
-    """The checkout's commit, with '-dirty' where tracked files differ; None outside a checkout."""
-    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() if found.returncode == 0 else None
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _peak_memory_mb(job: Job) -> float:
-    """GPU: the allocator's peak. CPU: the process's largest resident size, libraries included."""
-    if job.device.startswith("cuda"):
-        return round(torch.cuda.max_memory_allocated(job.device) / 2**20, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-
-
-def _first_line(error: Exception) -> str:
-    return _scrub((str(error).splitlines() or [""])[0])
-
-
-def _traceback() -> str:
-    return _scrub(traceback.format_exc())
-
-
-def _scrub(text: str) -> str:
-    """A text without the paths of this machine: records go into git."""
-    for folder in (str(PROJECT), sys.prefix, sys.base_prefix, os.path.expanduser("~")):  # noqa: PTH111
-        text = text.replace(folder + os.sep, "")
-    return text

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from bench.errors import UserError
+from bench.lock import Lease, lease
 from bench.protocols import KEYS
 from bench.spec import RunSpec, invalid, size_text
 
 SCHEMA_VERSION = 1
+SMALL_FILES = ("spec.json", "metrics.json", "network.json")  # read and checked with every record
+RECORD_FILES = (*SMALL_FILES, "history.jsonl", "images.parquet")  # the others are checked by `bench doctor --deep`
+MAX_BYTES = 32_000_000  # of a json of a record; the largest, of 150 classes, has 60,000
+REDO = "remove its folder and run the suite again"
 State = Literal["done", "failed", "diverged"]
 T = TypeVar("T", bound=BaseModel)
 Fraction = float | None  # in [0, 1]; None where the number does not exist
+FileName = Annotated[str, StringConstraints(pattern=r"^(attempts/\d+\.json|[a-z]+\.[a-z]+)$")]  # below a run's folder
 
 
 class Strict(BaseModel):
@@ -147,13 +153,16 @@ class Epoch(Strict):
 
 
 class Status(Strict):
-    """status.json: written last, so a run is either whole or not done."""
+    """status.json: written last, so a run is either whole or not done. `files`: the sha256 of the record's other files,
+    by name; None in records written before there was this key.
+    """
 
     schema_version: Literal[1] = 1
     run_id: str
     state: State
     attempt: int = Field(ge=1)
     reason: str | None = None
+    files: dict[FileName, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +191,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._held: dict[str, Lease] = {}
 
     def folder(self, run_id: str) -> Path:
         return self.root / run_id
@@ -209,7 +219,7 @@ class Store:
                 "move it out of results/ and run the suite again"
             )
         done = status.state == "done"
-        return Record(
+        record = Record(
             run_id=run_id,
             folder=folder,
             spec=spec,
@@ -218,44 +228,88 @@ class Store:
             network=read(folder / "network.json", Network) if done else None,
             attempt=_attempt(folder / "attempts" / f"{status.attempt}.json"),
         )
+        if changed := changed_files(folder, status, SMALL_FILES):
+            raise UserError(f"{folder / changed[0]} is not as it was written (another sha256); {REDO}")
+        return record
 
-    def whole(self, run_id: str) -> Status | None:
-        """The status of a run that ended; None where it did not or its record is damaged: to be done again."""
+    def ended(self, run_id: str) -> Record | None:
+        """The record of a run that ended; None where it did not or its record is damaged: to be done again."""
         try:
-            return self.record(run_id).status if (self.folder(run_id) / "status.json").exists() else None
+            return self.record(run_id) if (self.folder(run_id) / "status.json").exists() else None
         except UserError:
             return None
 
+    def whole(self, run_id: str) -> Status | None:
+        """The status of such a run."""
+        record = self.ended(run_id)
+        return record.status if record else None
+
     def begin(self, spec: RunSpec) -> int:
         """Clears what an earlier, unfinished or failed attempt left and returns this attempt's number."""
+        self._check(spec.run_id)
         folder = self.folder(spec.run_id)
         (folder / "attempts").mkdir(parents=True, exist_ok=True)
-        (folder / "status.json").unlink(missing_ok=True)  # first: from here on the run counts as not done
+        write_json(folder / "spec.json", spec.model_dump(mode="json"))  # first: on a full disk nothing else is touched
+        (folder / "status.json").unlink(missing_ok=True)  # from here on the run counts as not done
         for name in ("metrics.json", "network.json", "history.jsonl", "images.parquet"):
             (folder / name).unlink(missing_ok=True)
+        for left in (*folder.glob("*.part"), *folder.glob(".*.tmp")):  # by a process that was killed while it wrote
+            left.unlink()
         shutil.rmtree(folder / "samples", ignore_errors=True)
-        write_json(folder / "spec.json", spec.model_dump(mode="json"))
         numbers = [int(path.stem) for path in (folder / "attempts").glob("*.json") if path.stem.isdigit()]
         return max(numbers, default=0) + 1
 
     def write_attempt(self, run_id: str, number: int, content: dict[str, Any]) -> None:
+        self._check(run_id)
         write_json(self.folder(run_id) / "attempts" / f"{number}.json", content)
 
     def finish(self, status: Status) -> None:
-        write_json(self.folder(status.run_id) / "status.json", status.model_dump(mode="json"))
+        """Writes status.json with the hashes of all that was written before it."""
+        folder = self.folder(status.run_id)
+        names = [*RECORD_FILES, f"attempts/{status.attempt}.json"]
+        hashes = {name: sha256_of(folder / name) for name in names if (folder / name).is_file()}
+        self._check(status.run_id)
+        write_json(folder / "status.json", status.model_copy(update={"files": hashes}).model_dump(mode="json"))
 
     @contextmanager
-    def lock(self, run_id: str) -> Iterator[bool]:
-        """Holds the run; yields False where another process has it. A dead process holds nothing."""
+    def lock(self, run_id: str) -> Iterator[Lease | None]:
+        """Holds the run; yields None where another process has it. What is written meanwhile is written by the holder
+        alone: `begin`, `write_attempt` and `finish` raise LostLeaseError where the run was taken over.
+        """
         folder = self.folder(run_id)
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as handle:
+        with lease(folder) as held:
+            if held is not None:
+                self._held[run_id] = held
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+                yield held
+            finally:
+                if held is not None:
+                    del self._held[run_id]
+
+    def _check(self, run_id: str) -> None:
+        if run_id in self._held:
+            self._held[run_id].check()
+
+
+def changed_files(folder: Path, status: Status, names: Collection[str] | None = None) -> list[str]:
+    """Those of a record's files (all, or `names`) that are absent or not as they were when the run ended.
+
+    images.parquet may be absent: it is too large for git.
+    """
+    found = []
+    for name, digest in (status.files or {}).items():
+        path = folder / name
+        wanted = names is None or name in names or name.startswith("attempts/")
+        optional = name == "images.parquet" and not path.exists()
+        if wanted and not optional and (not path.is_file() or sha256_of(path) != digest):
+            found.append(name)
+    return found
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def with_history(record: Record) -> Record:
@@ -289,7 +343,7 @@ def _attempt(path: Path) -> dict[str, Any]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Atomic: readers see the old file or the new one, whole."""
+    """Atomic: readers see the old file or the new one, whole. Raises OSError, which names the path."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("wb") as handle:
@@ -297,8 +351,13 @@ def write_bytes(path: Path, content: bytes) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         beside.replace(path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be gone
+            beside.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -308,15 +367,19 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> Any:
     try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ValueError(f"{size:,} bytes, at most {MAX_BYTES:,} are read")
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the suite again to redo that run") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path} is not readable JSON ({error}); run the suite again to redo that run") from None
 
 
 def read(path: Path, model: type[T]) -> T:
     """A validated file of a record. Raises UserError with the first thing that is wrong."""
+    with suppress(OSError, ValidationError):  # parsed and checked in one go; else what is wrong is found below
+        return model.model_validate_json(path.read_bytes())
     content = read_json(path)
     version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
     if version != SCHEMA_VERSION:

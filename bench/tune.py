@@ -17,6 +17,7 @@ from bench.errors import UserError
 from bench.plan import Cell, Plan, with_times
 from bench.spec import RunSpec, Tuning
 from bench.store import Fraction, Store
+from bench.train.checkpoints import last_place
 from bench.train.recipes import scaled, tuned
 from models.categories import Task
 from models.registry import REGISTRY
@@ -127,7 +128,9 @@ def tuned_spec(spec: RunSpec, scores: Scores, search: Search) -> RunSpec:
 
 def _of(cell: Cell, spec: RunSpec, store: Store) -> Cell:
     """The cell of another spec on the same data, its state looked up anew."""
-    return replace(cell, spec=spec, status=store.whole(spec.run_id), seconds=None)
+    status = store.whole(spec.run_id)
+    place = last_place(store.folder(spec.run_id) / "checkpoint") if status is None else None
+    return replace(cell, spec=spec, status=status, seconds=None, place=place)
 
 
 def _is_tunable(cell: Cell) -> bool:

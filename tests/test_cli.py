@@ -32,6 +32,8 @@ def bench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["run", "--suite", "table4", "--device", "tpu"], "--device is auto, cpu, cuda"),
         (["run", "--suite", "table4", "--device", "cuda:99"], "CUDA devices"),
         (["run", "--suite", "table4", "--jobs", "0"], "whole number from 1"),
+        (["run", "--suite", "table4", "--checkpoint-minutes", "0"], "a number above 0"),
+        (["run", "--suite", "table4", "--checkpoint-minutes", "nan"], "a number above 0"),
         (["cost", "--model", "unett", "--input", "64x64"], "did you mean 'unet'?"),
         (["cost", "--model", "unet", "--input", "64"], "height x width"),
         (["score", "--truth", "no.json", "--predictions", "no.json"], "no.json"),

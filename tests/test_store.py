@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.errors import UserError
+from bench.lock import LostLeaseError
 from bench.spec import RunSpec
 from bench.store import Metrics, Network, Scores, Status, Store, with_history, write_bytes, write_json
 
@@ -191,7 +194,7 @@ import sys
 from pathlib import Path
 from bench.store import Store
 with Store(Path(sys.argv[1])).lock("run") as mine:
-    print(mine, flush=True)
+    print(mine is not None, flush=True)
     sys.stdin.read()
 """
 
@@ -202,11 +205,11 @@ def test_a_lock_is_held_by_one_process_and_falls_with_it(tmp_path: Path) -> None
         assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
         with Store(tmp_path).lock("run") as mine:
-            assert mine is False
+            assert mine is None
         process.kill()
         process.wait()
         with Store(tmp_path).lock("run") as mine:
-            assert mine is True
+            assert mine is not None
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "network.json", "spec.json", "attempts/1.json"])
@@ -222,3 +225,41 @@ def test_a_damaged_record_is_a_run_to_be_done_again(tmp_path: Path, name: str, t
     assert store.whole(SPEC.run_id) is None
     with pytest.raises(UserError):
         store.record(SPEC.run_id)
+
+
+def test_who_lost_the_run_writes_no_status(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.lock(SPEC.run_id):
+        number = store.begin(SPEC)
+        (store.folder(SPEC.run_id) / ".lock-2").touch()  # another took it over
+        status = Status(run_id=SPEC.run_id, state="done", attempt=number)
+        for write in (partial(store.finish, status), partial(store.begin, SPEC)):
+            with pytest.raises(LostLeaseError):
+                write()
+        with pytest.raises(LostLeaseError):
+            store.write_attempt(SPEC.run_id, number, {"number": number})
+    assert store.status(SPEC.run_id) is None
+    assert list((store.folder(SPEC.run_id) / "attempts").iterdir()) == []
+
+
+def test_beginning_clears_what_a_killed_process_left_half_written(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = finished(store)
+    for name in ("images.parquet.part", ".metrics.json.123.tmp"):
+        (folder / name).touch()
+    store.begin(SPEC)
+    assert sorted(path.name for path in folder.iterdir()) == ["attempts", "spec.json"]
+
+
+def test_nothing_is_cleared_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    folder = finished(store)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(OSError, match=r"No space left on device: '.*/spec.json'"):
+        store.begin(SPEC)
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

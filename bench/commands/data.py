@@ -22,9 +22,10 @@ from bench.data.downloading.download import download as fetch_dataset
 from bench.data.prepared import prepare_sizes
 from bench.data.problem import Problem
 from bench.data.source import NoTruthError, Source, forms
+from bench.data.verified import remember
 from bench.data.verify_prepared import verify as verify_prepared
 from bench.data.verify_source import verify_source
-from bench.display import amount
+from bench.disk import amount
 from bench.errors import FAILED, MISTAKE, OK, UserError
 from bench.spec import parse_size, size_text
 from models.categories import TASKS
@@ -99,6 +100,8 @@ def verify(options: argparse.Namespace) -> int:
             problems.append(problem)
             if not options.json:
                 console.print(str(problem))
+    if not isinstance(entry, Missing):
+        remember(entry, prepared_root(options), len(problems))
     kinds = Counter(problem.kind for problem in problems)
     if options.json:
         found = [problem.to_json() for problem in problems]

@@ -43,7 +43,7 @@ def doctor(options: argparse.Namespace) -> int:
     from bench.doctor import examine
 
     problems = 0
-    for finding in examine(data_roots(options), prepared_root(options)):
+    for finding in examine(data_roots(options), prepared_root(options), options.results, options.deep):
         problems += not finding.ok
         terminal().print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}")
     return FAILED if problems else OK

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 from collections import Counter
-from pathlib import Path
 
 from rich.console import Console
 
 from bench.commands.options import data_roots, print_json, read_choice, terminal
 from bench.data.catalog import Missing, find
-from bench.display import Display, amount, duration
+from bench.data.intact import assure
+from bench.data.prepared import load
+from bench.disk import amount, require
+from bench.display import Display, duration, place_text
 from bench.errors import FAILED, OK, UserError
-from bench.execute.local import Machine, count_gpus, execute_all, free_bytes
+from bench.execute.local import Machine, count_gpus, execute_all
 from bench.plan import EMBEDDED, HERE, Cell, Choice, Plan, Progress, load_named, make_plan
 from bench.report.build import build_reports
-from bench.spec import Suite, size_text
+from bench.spec import NO_TRAINING, Suite, size_text
 from bench.store import Store
 from bench.tune import Search, read_factors, tune_command, tuned_plan
+from models.registry import find as find_model
 
-RECORD_BYTES = 2_000_000  # a record with its pictures and images.parquet
+RECORD_BYTES = 1_000_000  # a record with its pictures
+IMAGE_BYTES = 2_000  # of an evaluated image in images.parquet, with its 100 detections
 WEIGHT_BYTES = 260_000_000  # the largest network's, 63 M parameters in float32
+CHECKPOINT_BYTES = 3 * 3 * WEIGHT_BYTES  # weights and AdamW's two moments, of a run at work: two kept, one written
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,6 +44,8 @@ def machine_of(options: argparse.Namespace, choice: Choice) -> Machine:
         jobs=options.jobs,
         threads=max(1, cores // options.jobs),
         keep_weights=choice.profile.keep_weights,
+        checkpoint_minutes=options.checkpoint_minutes,
+        stall_s=60 * options.stall_minutes,
     )
 
 
@@ -53,24 +61,29 @@ def carry_out(options: argparse.Namespace, choice: Choice, machine: Machine, pla
             f"nothing to run at this size: {'; '.join(plan.skipped)}; the profile {choice.profile.name} may cap it"
         )
     chosen = [cell for cell in plan.cells if _is_chosen(cell, options.only)]
-    console.print(_headline(choice, plan, chosen))
+    console.print(_headline(choice, plan, chosen, machine.jobs))
     if not chosen:
         console.print(_done_rows(Display(console, 0, store), plan).table())
         return _verdict(console, plan, store, next_step)
-    _check_disk(chosen, store.root, machine.keep_weights)
+    assure(folder for cell in chosen for folder in (cell.train, cell.val) if folder is not None)
+    require(store.root, _disk_needed(chosen, machine.keep_weights, machine.jobs), "the records of these runs")
     with Display(console, len(chosen), store) as display:
         _done_rows(display, plan)
-        execute_all(chosen, store, machine, display.event, options.fail_fast)
+        stop = execute_all(chosen, store, machine, display.event, options.fail_fast)
     if display.live is None:
         console.print(display.table())
-    elsewhere, failed = len(display.elsewhere), len(display.failures)
+    elsewhere, failed, stopped = len(display.elsewhere), len(display.failures), len(display.stopped)
     counts = {
-        "done": display.ended - elsewhere - failed,
+        "done": display.ended - elsewhere - failed - stopped,
         "failed": failed,
+        "stopped": stopped,
         "left to another `bench run`": elsewhere,
         "not started": len(chosen) - display.ended,
     }
     console.print(", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "done"))
+    if stop.by is not None:
+        console.print(f"stopped by {stop.by}; the same command goes on from there")
+        return int(128 + signal.Signals[stop.by])  # as shells count: 130 after Ctrl-C, 143 after SIGTERM
     return _verdict(console, plan, store, next_step)
 
 
@@ -107,10 +120,10 @@ def _verdict(console: Console, plan: Plan, store: Store, next_step: str) -> int:
 def _is_chosen(cell: Cell, only: str | None) -> bool:
     """A run that diverged did end: it would diverge again, so it is redone only when asked for."""
     if only == "missing":
-        return cell.state == "missing"
+        return cell.state in ("started", "missing")
     if only == "failed":
         return cell.state in ("failed", "diverged")
-    return cell.state in ("missing", "failed")
+    return cell.state in ("started", "missing", "failed")
 
 
 def preparation(console: Console) -> Progress:
@@ -134,7 +147,7 @@ def _say_missing(console: Console, plan: Plan) -> None:
         console.print("running on the embedded dataset 'scenes', in a column of its own")
 
 
-def _headline(choice: Choice, plan: Plan, chosen: list[Cell]) -> str:
+def _headline(choice: Choice, plan: Plan, chosen: list[Cell], jobs: int = 1) -> str:
     """How many runs, the expected time and the disk."""
     done = sum(cell.state == "done" for cell in plan.cells)
     text = f"{choice.suite.name}, profile {choice.profile.name}: {len(plan.cells)} runs, {done} done"
@@ -144,18 +157,16 @@ def _headline(choice: Choice, plan: Plan, chosen: list[Cell]) -> str:
     times = [f"about {duration(sum(known))} for {len(known)} by past runs"] if known else []
     if len(known) < len(chosen):
         times.append(f"no past run tells for {len(chosen) - len(known)} (this profile: {choice.profile.summary})")
-    disk = amount(_disk_needed(chosen, choice.profile.keep_weights))
+    disk = amount(_disk_needed(chosen, choice.profile.keep_weights, jobs))
     return f"{text}, {len(chosen)} to run; time: {'; '.join(times)}; disk: up to {disk}"
 
 
-def _disk_needed(cells: list[Cell], keep_weights: bool) -> int:
-    return len(cells) * (RECORD_BYTES + (WEIGHT_BYTES if keep_weights else 0))
-
-
-def _check_disk(cells: list[Cell], results: Path, keep_weights: bool) -> None:
-    need, free = _disk_needed(cells, keep_weights), free_bytes(results.resolve())
-    if free < need:
-        raise UserError(f"{results} has {amount(free)} free and these runs may need {amount(need)}; make room first")
+def _disk_needed(cells: list[Cell], keep_weights: bool, jobs: int) -> int:
+    """At most, in bytes: how many images a whole split has is known where it is prepared."""
+    images = sum(len(load(cell.val)) if cell.val else cell.spec.budget.val_images or 0 for cell in cells)
+    trained = sum(cell.spec.train_hash != NO_TRAINING and not find_model(cell.spec.model).is_floor for cell in cells)
+    weights = trained * WEIGHT_BYTES if keep_weights else 0
+    return len(cells) * RECORD_BYTES + images * IMAGE_BYTES + weights + min(jobs, trained) * CHECKPOINT_BYTES
 
 
 def _device(name: str) -> str:
@@ -188,8 +199,9 @@ def plan(options: argparse.Namespace) -> int:
         console.print(f"size {size_text(size)}: height {size[0]}, width {size[1]}")
     for cell in made.cells:
         expected = f", about {duration(cell.seconds)}" if cell.seconds is not None and cell.state != "done" else ""
-        console.print(f"{cell.state:9}{cell.spec.run_id}{expected}")
-    chosen = [cell for cell in made.cells if cell.state in ("missing", "pending", "failed")]
+        saved = f", saved at {place_text(cell.place)}" if cell.place else ""
+        console.print(f"{cell.state:9}{cell.spec.run_id}{saved}{expected}")
+    chosen = [cell for cell in made.cells if cell.state in ("started", "missing", "pending", "failed")]
     console.print(_headline(choice, made, chosen))
     return OK
 
@@ -203,15 +215,20 @@ def status(options: argparse.Namespace) -> int:
     made = _plan(options, read_choice(options), Store(options.results))
     states = Counter(cell.state for cell in made.cells)
     bad = {c.spec.run_id: c.status.reason for c in made.cells if c.status is not None and c.state != "done"}
+    started = {cell.spec.run_id: cell.place for cell in made.cells if cell.place}
     if options.json:
         missing = {name: entry.what for name, entry in made.missing.items()}
-        print_json({"runs": len(made.cells), "states": dict(states), "failures": bad, "missing": missing})
+        print_json(
+            {"runs": len(made.cells), "states": dict(states), "failures": bad, "started": started, "missing": missing}
+        )
         return OK
     console = terminal()
     rest = "".join(f", {count} {state}" for state, count in states.items() if state != "done")
     console.print(f"{states['done']}/{len(made.cells)} done{rest}")
     for run_id, reason in bad.items():
         console.print(f"{run_id}: {reason}")
+    for run_id, place in started.items():
+        console.print(f"{run_id}: saved at {place_text(place)}")
     _say_missing(console, made)
     return OK
 

@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from bench.data.preparing.assembling import (
     SEGMENT_TABLE,
     Skipped,
     assemble,
+    manifest_problem,
 )
 from bench.data.preparing.draft import CHUNK, IMAGES, SEGMENTS, Draft, discard, held
 from bench.data.preparing.shares import chosen_ids
@@ -44,10 +45,12 @@ from bench.data.problem import FaultError
 from bench.data.resize import RULE
 from bench.data.scene import Instance
 from bench.data.source import Checked, Source, forms
+from bench.disk import require
 from bench.errors import UserError
 from models.categories import Categories, Segment
 
 Progress = Callable[[int, int], None]  # (images done, of)
+TABLE_BYTES = 4000  # of an image: about 20 segments and instances, in a chunk and in a table
 
 
 class Prepared:
@@ -60,11 +63,13 @@ class Prepared:
             self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         except FileNotFoundError:
             raise UserError(f"no prepared data at {folder}; run `bench data prepare`") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"prepared data at {folder} is not whole ({error}); remove that folder") from None
-        if self.manifest.get("format") != FORMAT:
-            found = self.manifest.get("format")
+        found = self.manifest.get("format") if isinstance(self.manifest, dict) else None
+        if found != FORMAT:
             raise UserError(f"{folder} has format {found}, expected {FORMAT}; remove that folder")
+        if problem := manifest_problem(self.manifest):
+            raise UserError(f"prepared data at {folder} is damaged ({problem}); remove that folder and prepare again")
         self.categories = Categories.from_json(self.manifest["categories"])
         self.size: tuple[int, int] = (self.manifest["size"][0], self.manifest["size"][1])
 
@@ -238,6 +243,7 @@ def prepare_sizes(
             raise UserError(f"{source.name} {split} has no images; check the dataset's folder")
         folders = {size: prepared_folder(source, split, size, limit, root) for size in missing}
         paths = {size: folder.with_name(f".{folder.name}") for size, folder in folders.items()}
+        require(root, _room(paths, len(ids)), f"{source.name} {split}, prepared")
         with ExitStack() as stack:
             for path in paths.values():
                 stack.enter_context(held(path, partial(_tell_waiting, progress, len(ids))))
@@ -261,6 +267,15 @@ def _discard_outdated(source: Source, split: str, size: Size, limit: int | None,
         for draft in (root / source.name).glob(f".{stem}-{'?' * len(mark)}"):
             if draft.name.removeprefix(".") not in known:
                 discard(draft)
+
+
+def _room(drafts: Mapping[Size, Path], images: int) -> int:
+    """Bytes that these preparations still take: 3 of RGB and 2 of segments a pixel, and the tables."""
+    need = images * sum(height * width * 5 + TABLE_BYTES for height, width in drafts)
+    with suppress(FileNotFoundError):  # another process may finish a draft, and remove it, while we look
+        files = (path for draft in drafts.values() for path in draft.rglob("*"))
+        return max(0, need - sum(path.stat().st_blocks * 512 for path in files))
+    return need
 
 
 def _listed(source: Source, split: str, skip_bad: bool) -> tuple[list[str], list[Skipped]]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 
+from bench.data.native.coco_instances import far_outside
 from bench.data.native.panoptic_png import read_ids
 from bench.errors import UserError
 from models.categories import Categories
@@ -124,6 +125,8 @@ def rle_of(segmentation: Any, size: tuple[int, int], where: str) -> dict[str, An
     if isinstance(segmentation, list) and segmentation:
         if not all(_is_polygon(polygon) for polygon in segmentation):
             raise UserError(f"{where}: a polygon needs the numbers of at least 3 points, x and y in turn")
+        if far_outside(segmentation, size):
+            raise UserError(f"{where}: a polygon has points far outside the {height}x{width} image (height x width)")
         rle: dict[str, Any] = rle_codec.merge(rle_codec.frPyObjects(segmentation, height, width))
         return rle
     if not isinstance(segmentation, Mapping) or not {"size", "counts"} <= segmentation.keys():
@@ -228,7 +231,7 @@ def _load(path: Path) -> Any:
         raise UserError(f"no file {path}; expected a json file") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # not json, or not text
+    except (ValueError, RecursionError) as error:  # not json, or not text, or nested too deep
         raise UserError(f"{path} is not json: {error}") from None
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from bench.disk import require
 from bench.errors import UserError
 from bench.report import costs, oracle, protocols, table4
 from bench.report.audit import audit_pages
@@ -38,7 +40,6 @@ def build_reports(store: Store, suites: Sequence[Suite], missing: Mapping[str, M
     exhibits += [build(records, store.root) for build in STANDING]
     _check_free({exhibit.suite.name for exhibit in exhibits[len(suites) :]}, suites)
     drawn = {chart.name: draw(chart) for exhibit in exhibits for chart in exhibit.charts}
-    out.mkdir(parents=True, exist_ok=True)
     results = Path(os.path.relpath(store.root.resolve(), out.resolve())).as_posix()
     files: dict[Path, str | bytes] = {}
     for exhibit in exhibits:
@@ -50,8 +51,10 @@ def build_reports(store: Store, suites: Sequence[Suite], missing: Mapping[str, M
     charts = {name: by_kind["svg"] for name, by_kind in drawn.items()}
     files |= {out / name: text for name, text in audit_pages(store.root, results).items()}
     files[out / "index.html"] = render_page(Page(exhibits, run_lines(records), damaged, results, charts))
-    for path, content in files.items():
-        write_bytes(path, content.encode() if isinstance(content, str) else content)
+    written = {path: content.encode() if isinstance(content, str) else content for path, content in files.items()}
+    require(out, sum(map(len, written.values())), "the report")
+    for path, content in written.items():
+        write_bytes(path, content)
     return list(files)
 
 
@@ -65,7 +68,7 @@ def read_records(store: Store) -> tuple[list[Record], dict[str, str]]:
     records, damaged = [], {}
     for name in store.run_ids():
         try:
-            records.append(with_history(store.record(name)))
+            records.append(_light(with_history(store.record(name))))
         except UserError as error:
             damaged[name] = str(error).replace(str(store.root), store.root.name)
     return records, damaged
@@ -75,6 +78,13 @@ def _check_free(names: Collection[str], suites: Sequence[Suite]) -> None:
     for suite in suites:
         if suite.name in names:
             raise UserError(f"a suite is named '{suite.name}', which the report has a page of its own for; rename it")
+
+
+def _light(record: Record) -> Record:
+    """Without each module and each class, which no table shows: they are most of what a record takes in memory."""
+    network = record.network and record.network.model_copy(update={"modules": ()})
+    metrics = record.metrics and record.metrics.model_copy(update={"classes": ()})
+    return replace(record, network=network, metrics=metrics)
 
 
 def _check_names(suites: Sequence[Suite]) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bench.data.batches import batches, steps_per_epoch
 from bench.data.view import View
 from bench.spec import Recipe
+from bench.store import write_bytes
+from bench.train.checkpoints import Position
+from bench.train.determinism import watched
 from bench.train.seeds import axis_seed
+from bench.train.state import restore, set_chance, state_of
 from models.interface import Batch, SegmentationModel
 
 POLY_POWER = 0.9  # facebookresearch/Mask2Former, ADE20K configuration
@@ -22,6 +27,7 @@ STEP_AT = 2 / 3  # facebookresearch/detr: lr_drop 200 of 300 epochs
 STEP_FACTOR = 0.1
 
 Report = Callable[[dict[str, Any]], None]
+AfterStep = Callable[[bool], None]  # whether it was the last of its epoch
 
 
 class DivergedError(Exception):
@@ -39,14 +45,17 @@ def rate_factor(recipe: Recipe, step: int, steps: int) -> float:
     return 1.0
 
 
-def fit_floor(model: SegmentationModel, data: View, recipe: Recipe) -> None:
+def fit_floor(
+    model: SegmentationModel, data: View, recipe: Recipe, after_batch: Callable[[], None] = lambda: None
+) -> None:
     """One pass over the training truth."""
     for batch in batches(data, recipe.batch_size, seed=0, epoch=0, augmentation=None, shuffle=False, drop_last=False):
         model.fit(batch)  # type: ignore[operator]
+        after_batch()
 
 
 class Trainer:
-    """Trains a model on a prepared split. State: the optimiser and the step reached."""
+    """Trains a model on a prepared split. State: the network, the optimiser, the generator of chance, the position."""
 
     def __init__(
         self, model: SegmentationModel, data: View, recipe: Recipe, seed: int, mixed: bool, workers: int = 0
@@ -61,45 +70,90 @@ class Trainer:
         self.epoch_steps = steps_per_epoch(len(data), recipe.batch_size, drop_last=True)
         self.steps = self.epoch_steps * recipe.epochs
         self.step = 0
-        self.images_per_s = 0.0
-        self.waited = 0.0  # seconds that steps waited for their batch
+        self.sums: dict[str, float] = {}  # of the epoch in hand
+        self.lines: list[str] = []  # of history, an epoch each
+        self.seconds = 0.0  # of training, without what is done after a step
+        self.waited = 0.0  # of these, until a step had its batch
+        self.nondeterministic: list[str] | None = None  # on a GPU, by the first step
+        self._chance: Mapping[str, Tensor] | None = None  # the generators' states that a restored epoch goes on from
 
-    def train(self, history: Path, report: Report) -> None:
-        """All epochs. Raises DivergedError. `report` is called after each step, with the time left estimated."""
-        started = time.monotonic()
+    @property
+    def images_per_s(self) -> float:
+        images = self.step * min(self.recipe.batch_size, len(self.data))
+        return images / self.seconds if self.seconds else 0.0
+
+    def position(self) -> Position:
+        return Position(
+            step=self.step, sums=self.sums, history=tuple(self.lines), seconds=self.seconds, waited=self.waited
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of its state that is tensors, by name; views, which the next step changes."""
+        return state_of(self.model, self.optimizer, self.device)
+
+    def restore(self, position: Position, tensors: Mapping[str, Tensor]) -> None:
+        """Goes on from there. Raises ValueError, and has changed nothing, where it does not fit this training."""
+        epochs, rest = divmod(position.step, self.epoch_steps)
+        if position.step > self.steps or len(position.history) != epochs or bool(position.sums) != bool(rest):
+            raise ValueError(f"its step {position.step} and its {len(position.history)} epochs do not fit the training")
+        self._chance = restore(self.model, self.optimizer, self.device, tensors)
+        self.step, self.sums, self.lines = position.step, dict(position.sums), list(position.history)
+        self.seconds, self.waited = position.seconds, position.waited
+
+    def train(self, history: Path, report: Report, after_step: AfterStep = lambda epoch_end: None) -> None:
+        """All epochs that are left. Raises DivergedError, and what `after_step` raises.
+
+        `report` is called after each step, with the time left estimated; then, the step's line of history written
+        where it ends an epoch, `after_step`: the place to save the training or to leave it.
+        """
+        write_bytes(history, "".join(line + "\n" for line in self.lines).encode())
         with history.open("a") as lines:
-            for epoch in range(self.recipe.epochs):
-                row = self._epoch(epoch, started, report)
-                lines.write(json.dumps(row, allow_nan=False) + "\n")
-                lines.flush()
+            while self.step < self.steps:
+                for row in self._epoch(self.step // self.epoch_steps):
+                    if row["epoch_end"]:
+                        lines.write(self._end_epoch() + "\n")
+                        lines.flush()
+                    report(row)
+                    after_step(row["epoch_end"])
 
-    def _epoch(self, epoch: int, started: float, report: Report) -> dict[str, Any]:
+    def _epoch(self, epoch: int) -> Iterator[dict[str, Any]]:
+        """Takes the steps that are left of an epoch and yields the progress after each."""
+        counted = time.monotonic()
         self.model.train()
         torch.manual_seed(axis_seed(self.seed, "loss sampling", epoch))
-        sums: dict[str, float] = {}
-        first = self.step
-        for batch in self._waiting_for(self._batches(epoch)):
-            terms = self._step(batch.to(self.device))
+        loader = self._batches(epoch, first_step=self.step % self.epoch_steps)
+        if self._chance is not None and self.step % self.epoch_steps:
+            set_chance(self._chance, self.device)  # after the loader, which draws a number of its own
+        self._chance = None
+        while (batch := self._next(loader)) is not None:
+            terms = self._watched_step(batch.to(self.device))
             for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + value
-            report(self._progress(epoch, sum(terms.values()), time.monotonic() - started))
-        count = self.step - first
-        means = {name: value / count for name, value in sums.items()}
-        return {"epoch": epoch + 1, "step": self.step, "loss": sum(means.values()), "terms": means}
+                self.sums[name] = self.sums.get(name, 0.0) + value
+            self.seconds += time.monotonic() - counted
+            yield self._progress(epoch, sum(terms.values()))
+            counted = time.monotonic()
 
-    def _waiting_for(self, loader: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches, with the time it took to get them added up."""
-        while True:
-            start = time.monotonic()
-            batch = next(loader, None)
-            self.waited += time.monotonic() - start
-            if batch is None:
-                return
-            yield batch
+    def _next(self, loader: Iterator[Batch]) -> Batch | None:
+        started = time.monotonic()
+        batch = next(loader, None)
+        self.waited += time.monotonic() - started
+        return batch
 
-    def _progress(self, epoch: int, loss: float, elapsed: float) -> dict[str, Any]:
-        images = self.step * min(self.recipe.batch_size, len(self.data))
-        self.images_per_s = images / elapsed
+    def _watched_step(self, batch: Batch) -> dict[str, float]:
+        """A step; the first on a GPU tells which operators are not deterministic there."""
+        if self.nondeterministic is not None or self.device.type != "cuda":
+            return self._step(batch)
+        terms, self.nondeterministic = watched(lambda: self._step(batch))
+        return terms
+
+    def _end_epoch(self) -> str:
+        means = {name: value / self.epoch_steps for name, value in self.sums.items()}
+        row = {"epoch": len(self.lines) + 1, "step": self.step, "loss": sum(means.values()), "terms": means}
+        self.lines.append(json.dumps(row, allow_nan=False))
+        self.sums = {}
+        return self.lines[-1]
+
+    def _progress(self, epoch: int, loss: float) -> dict[str, Any]:
         return {
             "epoch": epoch + 1,
             "epochs": self.recipe.epochs,
@@ -108,10 +162,10 @@ class Trainer:
             "steps": self.steps,
             "loss": loss,
             "images_per_s": self.images_per_s,
-            "left_s": elapsed / self.step * (self.steps - self.step),
+            "left_s": self.seconds / self.step * (self.steps - self.step),
         }
 
-    def _batches(self, epoch: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int, first_step: int) -> Iterator[Batch]:
         recipe = self.recipe
         return batches(
             self.data,
@@ -122,6 +176,7 @@ class Trainer:
             shuffle=True,
             drop_last=True,
             workers=self.workers,
+            first_step=first_step,
         )
 
     def _step(self, batch: Batch) -> dict[str, float]:

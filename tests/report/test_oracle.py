@@ -43,6 +43,7 @@ def write(fake):
         vanished = Vanished.model_validate({"truth_hash": truth, **lost, "instances": lost["things"]})
         metrics = record.metrics.model_copy(update={"vanished": vanished})
         write_json(record.folder / "metrics.json", metrics.model_dump(mode="json"))
+        fake.store.finish(record.status)
         return record
 
     return one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from bench.data.problem import Problem
 from bench.data.scene import Instance
 from models.categories import Categories
 
+FAR = 10  # sides of the image
 MIN_POLYGON = 6  # numbers: three points; pycocotools would take four numbers for a box
 
 
@@ -55,7 +56,7 @@ def read_instances(
             continue
         try:
             rle = compressed_rle(row["segmentation"], size)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             text = f"image {image} has an instance whose mask cannot be read ({error})"
             problems.append(Problem(path, "format", text, image))
         else:
@@ -72,13 +73,26 @@ def compressed_rle(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
     if isinstance(segmentation, Mapping):
         if list(segmentation["size"]) != [height, width]:
             raise ValueError(f"run lengths of size {list(segmentation['size'])}, image {[height, width]}")
-        if isinstance(segmentation["counts"], list):
+        counts = segmentation["counts"]
+        if isinstance(counts, list):
+            if not all(isinstance(run, int) and run >= 0 for run in counts) or sum(counts) != height * width:
+                raise ValueError(f"run lengths that do not add up to {height * width} pixels")
             return text_rle(coco_mask.frPyObjects(dict(segmentation), height, width))
         return text_rle(dict(segmentation))
     polygons = [polygon for polygon in segmentation if len(polygon) >= MIN_POLYGON]
     if not polygons:
         return text_rle(coco_mask.encode(np.zeros((height, width), dtype=np.uint8, order="F")))
+    if far_outside(polygons, size):
+        raise ValueError("a polygon with points far outside the image")
     return text_rle(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
+
+
+def far_outside(polygons: Sequence[Any], size: tuple[int, int]) -> bool:
+    """Whether some point lies FAR sides of the image away or nowhere: pycocotools walks each edge pixel by pixel, in
+    memory that grows with its length.
+    """
+    points = np.concatenate([np.asarray(polygon, dtype=np.float64).ravel() for polygon in polygons])
+    return not bool((np.abs(points) <= FAR * max(size)).all())
 
 
 def text_rle(rle: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,8 +24,9 @@ from bench.data.source import Source
 from bench.errors import UserError
 from models.categories import Categories
 
-FORMAT = 2  # goes up whenever the meaning of a prepared file or of a draft changes
+FORMAT = 3  # goes up whenever the meaning of a prepared file or of a draft changes
 MANIFEST = "manifest.json"
+SEAL = "sha256"  # the manifest's last key: the hash of all others
 SEGMENT_TABLE, INSTANCE_TABLE = "segments.parquet", "instances.parquet"
 OWN_INSTANCES, THING_SEGMENTS = "instances", "panoptic things"  # what serves as instance truth
 GROUP = 64  # chunks a row group of the tables
@@ -183,8 +184,18 @@ def _write_manifest(source: Source, split: str, size: Size, assembly: Assembly, 
         "instance_truth": OWN_INSTANCES if assembly.own else THING_SEGMENTS,
         "versions": {"numpy": np.__version__, "pillow": PIL.__version__},
     }
-    text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(manifest | {SEAL: _digest(manifest)}, indent=1, ensure_ascii=False) + "\n"
     (assembly.folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def manifest_problem(manifest: Mapping[str, Any]) -> str | None:
+    """Why a manifest cannot be believed: it is not as it was written. None where it is."""
+    unsealed = {key: value for key, value in manifest.items() if key != SEAL}
+    return None if manifest.get(SEAL) == _digest(unsealed) else f"{MANIFEST} is not as it was written"
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 class _Share:

@@ -1,0 +1,90 @@
+"""One attempt at a run: what it ran on, how long it took, where it went on from. Kept as attempts/<n>.json."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.machine import git_commit, processor, versions
+from bench.progress import Clock, Reporter
+from bench.spec import RunSpec
+from bench.store import write_json
+from bench.train.checkpoints import Checkpoint, Maker
+
+PACKAGES = ("torch", "torchvision", "transformers", "timm", "fvcore", "pycocotools", "numpy", "pillow")
+
+
+@dataclass
+class Attempt:
+    """`facts`: what is recorded of it beside its times."""
+
+    number: int
+    folder: Path
+    report: Reporter
+    device: str
+    threads: int
+    facts: dict[str, Any]
+    clock: Clock = field(default_factory=Clock)
+    peak_before: float = 0.0  # of the attempts that it goes on from
+
+    def write(self, content: dict[str, Any]) -> None:
+        write_json(self.folder / "attempts" / f"{self.number}.json", content)
+
+    def record(self) -> dict[str, Any]:
+        """All that is known at its end."""
+        return self.facts | self.clock.reading() | {"end": now(), "peak_memory_mb": self.peak_memory_mb()}
+
+    def so_far(self) -> dict[str, Any]:
+        """What a checkpoint says of it."""
+        torch_version = self.facts["versions"]["torch"]
+        maker = Maker(attempt=self.number, torch=torch_version, device=self.facts["device"], threads=self.threads)
+        return {"made_by": maker, "seconds": self.clock.reading(), "peak_memory_mb": self.peak_memory_mb()}
+
+    def goes_on_from(self, found: Checkpoint | None, damaged: Mapping[str, str]) -> None:
+        """Takes over what a checkpoint counted, and says so. Its maker is recorded: equal bits need an equal one."""
+        if damaged:
+            self.facts["checkpoints_set_aside"] = dict(damaged)
+        place = None
+        if found is not None:
+            place = self.report.stop.place = found.facts.place
+            self.facts["resumed"] = {**place, "made_by": found.facts.made_by.model_dump(mode="json")}
+            self.clock.go_on(found.facts.seconds)
+            self.peak_before = found.facts.peak_memory_mb
+        if place or damaged:
+            self.write(self.facts)
+            self.report.send({"kind": "resumed", "place": place, "damaged": dict(damaged)})
+
+    def peak_memory_mb(self) -> float:
+        """GPU: the allocator's peak. CPU: the process's largest resident size, libraries included."""
+        if self.device.startswith("cuda"):
+            here = torch.cuda.max_memory_allocated(self.device) / 2**20
+        else:
+            here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return max(self.peak_before, round(here, 1))
+
+
+def surroundings(spec: RunSpec, device: str, threads: int, number: int) -> dict[str, Any]:
+    """What an attempt ran on. No host name, no user name, no path."""
+    on_gpu = device.startswith("cuda")
+    return {
+        "schema_version": 1,
+        "number": number,
+        "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        "processor": processor(),
+        "threads": threads,
+        "training_precision": "bfloat16" if on_gpu and spec.precision == "mixed" else "float32",
+        "versions": versions(*PACKAGES),
+        "seed": spec.seed,
+        "git_commit": git_commit(),
+        "start": now(),
+    }
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

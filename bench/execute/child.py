@@ -1,0 +1,109 @@
+"""The process of one run, as its parent sees it: what it says, what it prints, and whether it gets on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from bench.execute.log import SHOW, Log, print_into
+from bench.execute.signals import hear
+from bench.plan import Cell
+from bench.stop import Stop, StoppedError
+
+SHOWING = 2.0  # seconds that a process has for printing where it hangs
+
+
+class Child:
+    """A started process. `attempt`: the number that it has given its attempt; `stopped`: it was asked to leave, and
+    says that it does; `cause`: why we have killed it; `heard`: when it said something last.
+    """
+
+    def __init__(self, context: Any, cell: Cell, settings: dict[str, Any]) -> None:
+        self.cell = cell
+        self.attempt: int | None = None
+        self.stopped, self.over = False, False
+        self.cause: str | None = None
+        messages, says = context.Pipe(duplex=False)
+        output, prints = context.Pipe(duplex=False)
+        self.log = Log(output)
+        self.process = context.Process(target=_execute, args=(says, prints, cell, settings), name=cell.spec.slug)
+        self.process.start()  # waits until the fork server has imported all
+        self.heard = time.monotonic()
+        says.close()
+        prints.close()
+        self._messages = messages
+        self._open = [messages, output]
+
+    def terminate(self) -> None:
+        self.process.terminate()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def sources(self) -> list[Any]:
+        """What becomes ready when there is something to `take`."""
+        return [*self._open, self.process.sentinel]
+
+    def take(self) -> Iterator[dict[str, Any]]:
+        """The messages that are there; sets `over` once the process has ended and nothing more can come."""
+        ended = self.process.exitcode is not None
+        while message := self._next():
+            self.heard = time.monotonic()
+            self.stopped = self.stopped or message["kind"] == "stopped"
+            if message["kind"] == "attempt":
+                self.attempt = message["number"]
+            yield message
+        if self.log.connection in self._open and not self.log.read():
+            self._close(self.log.connection)
+        if ended and not self.over:
+            self.over = True
+            for connection in tuple(self._open):
+                self._close(connection)
+
+    def end_stalled(self, seconds: float) -> None:
+        """Has it print where it is, and kills it."""
+        self.cause = f"no progress for {seconds / 60:g} minutes"
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, SHOW)
+        until = time.monotonic() + SHOWING
+        while (left := until - time.monotonic()) > 0 and wait([self.log.connection], left) and self.log.read():
+            pass
+        self.kill()
+
+    def _next(self) -> dict[str, Any] | None:
+        try:
+            if self._messages in self._open and self._messages.poll():
+                message: dict[str, Any] = self._messages.recv()
+                return message
+        except (EOFError, ConnectionResetError):
+            self._close(self._messages)
+        return None
+
+    def _close(self, connection: Connection) -> None:
+        self._open.remove(connection)
+        connection.close()
+
+
+def _execute(says: Connection, prints: Connection, cell: Cell, settings: dict[str, Any]) -> None:
+    stop = Stop()
+    hear(stop)
+    print_into(prints)
+    from bench.run import Job, execute
+
+    assert cell.val is not None
+
+    def send(message: dict[str, Any]) -> None:
+        try:
+            says.send(message)
+        except BrokenPipeError:  # nobody listens any more
+            stop.ask("the end of the command that started it")
+
+    job = Job(spec=cell.spec, train=cell.train, val=cell.val, weights=cell.weights, roots=cell.roots, **settings)
+    try:
+        execute(job, send, stop)
+    except StoppedError as stopped:
+        send({"kind": "stopped", "by": stopped.by, "place": stopped.place})
