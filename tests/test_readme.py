@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,14 @@ import pytest
 from bench.cli import parser
 from bench.commands.suites import known_suites
 from bench.data.catalog import DataRoots, Missing, find
+from bench.measure.cost_records import cost_of, read_costs
+from bench.paper.numbers import paper_value
 from bench.report.build import build_reports
 from bench.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+WORDS = " ".join(README.split())
 DECISIONS = (ROOT / "docs" / "decisions.md").read_text()
 
 
@@ -27,17 +32,50 @@ def commands(language: str) -> list[str]:
     return [line.split(" #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
 
 
-MAIN_JOB, TESTS, *QUICK = commands("sh")
+AUDIT, MAIN_JOB, TESTS, *QUICK = commands("sh")
 
 
-def test_the_main_job_is_what_ci_runs_as_smoke() -> None:
-    install, _, job = MAIN_JOB.partition(" && ")
-    assert install == "python -m pip install -e ."
-    assert job in (ROOT / "tox.ini").read_text()
+def test_the_first_command_needs_no_more_than_it_installs() -> None:
+    """tests/audit runs it without any other package."""
+    install, _, audit = AUDIT.partition(" && ")
+    assert install == "python -m pip install pydantic pyyaml"
+    assert audit == "python -m bench audit"
+    assert audit in (ROOT / "tox.ini").read_text()
 
 
-def test_the_test_command_is_what_ci_calls() -> None:
-    assert (ROOT / ".ci" / "run").read_text().splitlines()[-1].replace(" --quiet", "") == TESTS
+def test_what_the_readme_says_of_the_claims_is_what_the_audit_finds(tmp_path: Path) -> None:
+    shown = re.search(r"<!-- audit: .*? -->\n(.*?)\n<!-- /audit -->", README, flags=re.S)
+    assert shown is not None
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "audit", "--layer", "arithmetic", "--json", "--results", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    claims = json.loads(done.stdout)["claims"]
+    found = Counter(ruling["verdict"] for claim in claims for ruling in claim["rulings"])
+    assert shown[1] == (
+        f"Of the paper's {len(claims)} claims {found['holds']} hold by its own numbers, {found['fails']} fail, "
+        f"and {found['undefined']} cannot be decided from its text."
+    )
+
+
+def test_the_costs_that_the_readme_names_are_the_counted_ones() -> None:
+    def flops(model: str, size: str) -> float:
+        found = cost_of(records, model, size)
+        assert found is not None
+        assert found.flops is not None
+        return found.flops / 1e9
+
+    records = read_costs(ROOT / "results")
+    baselines = ("detr-r50", "detr-r101", "mask2former-r50", "mask2former-r101")
+    small = [flops(model, "128x128") for model in baselines]
+    assert f"the four cost {min(small):.1f} to {max(small):.1f} G" in WORDS
+    ours, released = flops("maskattn-unet", "128x128"), flops("maskattn-unet-released", "128x128")
+    assert f"Ours counts {ours:.1f} G there, the released network {released:.1f} G" in WORDS
+    counted = [flops(name, "800x1120") for name in ("detr-r50-detector", "detr-r101-detector", *baselines[2:])]
+    printed = [cell.value for model in baselines if (cell := paper_value("table4", model, None, "FLOPs"))]
+    assert len(printed) == 4
+    assert max(abs(one / other - 1) for one, other in zip(counted, printed, strict=True)) < 0.0055
+    assert "within 0.5 %" in README
 
 
 @pytest.mark.parametrize("command", QUICK)
