@@ -129,7 +129,7 @@ class Checkpoints:
             self.folder.rmdir()
 
     def _remove_unfinished(self) -> None:
-        """What was being written when a process was killed: our own files, and those of safetensors (`.tmp<letters>`)."""
+        """What a killed process was writing: our own files, and safetensors' (`.tmp<letters>`)."""
         for left in self.folder.glob(".*"):
             left.unlink()
 
