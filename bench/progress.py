@@ -18,8 +18,8 @@ Send = Callable[[dict[str, Any]], None]
 class Reporter:
     """Sends progress to the parent, at most every REPORT_EVERY seconds, and always at the end of an epoch.
 
-    Between two images, and between two phases, it leaves by StoppedError where the run was asked to; its Saver is what
-    leaves a training.
+    Between two images, and between two phases, it raises StoppedError where the run was asked to leave; while it trains
+    its Saver does.
     """
 
     def __init__(self, send: Send, stop: Stop) -> None:

@@ -49,17 +49,7 @@ def execute_all(cells: Sequence[Cell], store: Store, machine: Machine, on_event:
     """
     if not cells:
         return Stop()
-    os.environ["OMP_NUM_THREADS"] = str(machine.threads)  # read when torch is imported, in the fork server
-    # Threads that spin while they wait steal the core that the one they wait for needs: with a second busy process on
-    # two cores a step of DETR took six times as long. Alone, Mask2Former pays up to half for sleeping, U-Net nothing.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    context = multiprocessing.get_context("forkserver")
-    entries = [find(cell.spec.model) for cell in cells]
-    networks = {entry.builder.partition(":")[0] for entry in entries if entry.is_network}
-    context.set_forkserver_preload(["bench.run", *sorted(networks)])
-    resource_tracker.ensure_running()  # it would unblock signals in the midst of the next
-    with unheard():
-        forkserver.ensure_running()
+    context = _fork_server(cells, machine.threads)
     waiting, running, said = deque(cells), list[Child](), False
     with passed_on(running) as stop:
         try:
@@ -77,7 +67,7 @@ def execute_all(cells: Sequence[Cell], store: Store, machine: Machine, on_event:
                 if stop.by is not None and not said:
                     waiting.clear()
                     said = True
-                    for child in running[:1]:
+                    for child in [child for child in running if not child.stopped][:1]:
                         on_event(child.cell, {"kind": "stopping"})
         finally:
             for one in running:
@@ -87,6 +77,22 @@ def execute_all(cells: Sequence[Cell], store: Store, machine: Machine, on_event:
                 one.kill()  # where it hangs, and does not hear
                 one.process.join()
     return stop
+
+
+def _fork_server(cells: Sequence[Cell], threads: int) -> Any:
+    """Started, with torch and the networks of these runs imported; returns its multiprocessing context."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is imported, in the fork server
+    # Threads that spin while they wait steal the core that the one they wait for needs: with a second busy process on
+    # two cores a step of DETR took six times as long. Alone, Mask2Former pays up to half for sleeping, U-Net nothing.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    context = multiprocessing.get_context("forkserver")
+    entries = [find(cell.spec.model) for cell in cells]
+    networks = {entry.builder.partition(":")[0] for entry in entries if entry.is_network}
+    context.set_forkserver_preload(["bench.run", *sorted(networks)])
+    resource_tracker.ensure_running()  # it would unblock signals in the midst of the next
+    with unheard():
+        forkserver.ensure_running()
+    return context
 
 
 def _settings(store: Store, machine: Machine) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -11,6 +12,7 @@ from typing import Protocol
 from bench.stop import Stop
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ONE_CTRL_C = 1.0  # seconds: what starts a command (`timeout`, `uv run`) passes on a Ctrl-C that has reached it already
 
 
 class Process(Protocol):
@@ -25,10 +27,11 @@ def passed_on(running: Sequence[Process]) -> Iterator[Stop]:
     A Ctrl-C after that kills them and raises KeyboardInterrupt. SIGTERM and SIGHUP may come together, when a session
     ends: a second one of these does nothing more. What this process was started to ignore, it goes on to ignore.
     """
-    stop = Stop()
+    stop, asked = Stop(), list[float]()
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if stop.by is not None and number == signal.SIGINT:
+        asked.append(time.monotonic())
+        if number == signal.SIGINT and asked[-1] - asked[0] > ONE_CTRL_C:
             for process in running:
                 process.kill()
             raise KeyboardInterrupt

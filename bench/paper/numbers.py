@@ -109,10 +109,13 @@ def content(path: Path = PAPER_YAML) -> Mapping[str, Any]:
 def paper(path: Path = PAPER_YAML) -> Paper:
     """The paper's numbers, read once. Raises UserError where paper.yaml does not fit."""
     given = content(path)
-    models = given["models"]
-    tables = {name: _table(name, table, models) for name, table in given["tables"].items()}
-    source = {key: given["source"][key] for key in ("title", "arxiv", "text_file", "text_sha256")}
-    points = _points(given["figures"]["figure3"])
+    try:
+        models = given["models"]
+        tables = {name: _table(name, table, models) for name, table in given["tables"].items()}
+        source = {key: given["source"][key] for key in ("title", "arxiv", "text_file", "text_sha256")}
+        points = _points(given["figures"]["figure3"])
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise UserError(f"{path} is not the paper's numbers ({type(error).__name__}: {error})") from None
     return _validated(Paper, {**source, "models": models, "tables": tables, "points": points}, "paper.yaml")
 
 

@@ -6,11 +6,16 @@ import json
 import os
 import re
 import signal
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bench.cli import main
+from bench.execute.signals import ONE_CTRL_C, SIGNALS, hear, passed_on, unheard
+from bench.stop import Stop
 from tests.execute.commands import (
     attempt,
     finish,
@@ -28,6 +33,82 @@ from tests.execute.commands import (
 def folder(tmp_path: Path) -> Path:
     write_suite(tmp_path, "long", epochs=100_000, images=8)  # four steps an epoch
     return tmp_path
+
+
+class Process:
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def terminate(self) -> None:
+        self.heard.append("terminate")
+
+    def kill(self) -> None:
+        self.heard.append("kill")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the handler takes for the time."""
+    now = [10.0]
+    monkeypatch.setattr("bench.execute.signals.time.monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture(autouse=True)
+def signals_are_heard() -> Iterator[None]:
+    """As in a terminal's foreground job; afterwards all is as before."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_ctrl_c_that_comes_doubled_is_one(clock: list[float]) -> None:
+    """`timeout` signals its child and then its own group; `uv run` passes on what the terminal has sent to all."""
+    process = Process()
+    with passed_on([process]) as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        clock[0] += 0.5 * ONE_CTRL_C
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.by == "SIGINT"
+        assert set(process.heard) == {"terminate"}
+        clock[0] += ONE_CTRL_C
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert process.heard[-1] == "kill"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_signals_of_a_session_that_ends_kill_nothing(clock: list[float]) -> None:
+    process = Process()
+    with passed_on([process]) as stop:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+            clock[0] += 10 * ONE_CTRL_C
+    assert stop.by == "SIGTERM"
+    assert set(process.heard) == {"terminate"}
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    """As `nohup` and a shell's background jobs have it."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    process = Process()
+    with passed_on([process]) as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert stop.by is None
+    assert process.heard == []
+
+
+def test_a_run_hears_a_signal_that_came_before_it_could() -> None:
+    """Sent to this thread: the libraries that are loaded here have others, where it is not blocked."""
+    stop = Stop()
+    with unheard():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.pthread_kill(threading.get_ident(), number)
+        assert stop.by is None
+        hear(stop)
+        assert stop.by == "SIGTERM"
 
 
 def status_json(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
@@ -95,6 +176,7 @@ def test_a_killed_command_leaves_a_saved_run_and_a_second_ctrl_c_leaves_at_once(
         if re.search("Ctrl-C again leaves at once", line):
             break
     assert is_alive(training)
+    time.sleep(ONE_CTRL_C + 0.1)
     second.send_signal(signal.SIGINT)
     code, text = finish(second)
     assert code == 130
