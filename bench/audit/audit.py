@@ -17,7 +17,7 @@ from bench.audit.searched import COMMAND as SEARCH
 from bench.audit.searched import search_line
 from bench.audit.suites import all_suites
 from bench.errors import unknown
-from bench.measure.cost_records import CostRecord, read_costs
+from bench.measure.cost_records import CostRecord, readable_costs
 from bench.measure.search_records import SearchRecord, read_search
 from bench.spec import Frozen, Suite
 from bench.store import Record, Store
@@ -113,12 +113,13 @@ def run_audit(
     results: Path, layers: Collection[Layer] = LAYERS, only: Collection[str] = (), book: Book | None = None
 ) -> Audit:
     """Judges from files alone: counts nothing, trains nothing. `only`: ids of claims and findings, with what hangs on
-    them. Raises UserError for an unknown id and for claims or cost records that cannot be read.
+    them. Raises UserError for an unknown id and for claims that cannot be read.
     """
     book = book or read_book()
     claims, findings = _chosen(book, only)
     records, damaged = reproductions(Store(results)) if "measured" in layers else ([], {})
-    costs, searches = (read_costs(results), read_search(results)) if "cost" in layers else ([], {})
+    costs, left_out = readable_costs(results) if "cost" in layers else ([], [])
+    searches = read_search(results) if "cost" in layers else {}
     suites = all_suites() if "measured" in layers else ()
     evidence = Evidence(book.printed, costs, records, suites, searches)
     judged = {claim.id: _judge(claim, evidence, layers) for claim in book.claims}
@@ -130,7 +131,7 @@ def run_audit(
         claims=tuple(judged[claim.id] for claim in claims),
         findings=tuple(_judge_finding(finding, judged, evidence, layers) for finding in findings),
         weights=book.weights,
-        damaged=damaged,
+        damaged=damaged | {f"cost record {number}": text for number, text in enumerate(left_out, start=1)},
     )
 
 

@@ -97,7 +97,7 @@ def section(name: str) -> str:
 
 def _damaged(audit: Audit) -> Iterator[str]:
     for name, problem in audit.damaged.items():
-        yield f"left out, damaged: {name}: {problem}"
+        yield f"left out: {name}: {problem}"
 
 
 def _short_finding(finding: JudgedFinding, claims: Mapping[str, Judged]) -> Iterator[str]:

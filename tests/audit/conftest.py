@@ -10,7 +10,7 @@ import pytest
 
 from bench.audit.audit import Audit, run_audit
 from bench.audit.claims import FINDINGS_YAML, Book, read_book
-from bench.measure.cost_records import CostRecord, cost_path
+from bench.measure.cost_records import CostRecord, cost_path, options_of
 from bench.paper.numbers import PAPER_YAML
 from bench.spec import parse_size
 from bench.store import Store, write_json
@@ -40,7 +40,7 @@ def plant_cost(tmp_path: Path) -> Callable[..., None]:
     def write(model: str, flops: float | None, parameters: float, memory: float | None = 100, size="128x128") -> None:
         record = CostRecord(
             model=model,
-            options={},
+            options=options_of(model),
             task="panoptic",
             classes=133,
             size=parse_size(size),

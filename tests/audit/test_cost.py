@@ -91,12 +91,16 @@ def test_memory_is_in_mib(plant_cost, tmp_path):
     )
 
 
-def test_a_damaged_count_is_named(plant_cost, tmp_path):
+@pytest.mark.parametrize("change", [("{", ""), ('"width": 64', '"width": 32')], ids=["damaged", "outdated"])
+def test_a_damaged_or_outdated_count_is_named_and_judges_nothing(plant_cost, tmp_path, change):
     plant_cost("unet", 12, 31)
     path = tmp_path / "results" / "costs" / "unet-128x128.json"
-    path.write_text("{")
-    with pytest.raises(UserError, match=r"unet-128x128.json"):
-        run_audit(tmp_path / "results", ["cost"])
+    text = path.read_text()
+    assert change[0] in text
+    path.write_text(text.replace(*change, 1))
+    audit = run_audit(tmp_path / "results", ["cost"], only=["A23"])
+    assert "unet-128x128.json" in next(iter(audit.damaged.values()))
+    assert {ruling.verdict for one in audit.findings[0].statements for ruling in one.rulings} == {"not run"}
 
 
 def test_a_claim_without_printed_numbers_may_have_counted_ones(plant_cost, tmp_path):
