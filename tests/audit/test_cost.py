@@ -4,7 +4,6 @@ import pytest
 
 from bench.audit.audit import run_audit
 from bench.audit.show import summary
-from bench.errors import UserError
 
 TRANSFORMERS = {
     "detr-r50": (7.87, 42.9),
