@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from bench.cli import main
 from bench.data.catalog import DataRoots
+from bench.data.preparing.assembling import sealed
 from bench.plan import Choice, make_plan
 from bench.protocols import PROTOCOLS
 from bench.run import Job, execute
@@ -79,6 +80,13 @@ def content(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+def seal(store: Store, run_id: str) -> None:
+    """status.json anew, with the hashes of the files as they are."""
+    status = store.status(run_id)
+    assert status is not None
+    store.finish(status)
+
+
 def forget_protocols(folder: Path) -> dict[str, dict[str, bytes]]:
     """Makes the records what they were before protocols; returns their files, by run."""
     before = {}
@@ -88,6 +96,7 @@ def forget_protocols(folder: Path) -> dict[str, dict[str, bytes]]:
             name: {*keys} for name, keys in PROTOCOLS.items()
         }
         (run / "metrics.json").write_text(json.dumps(metrics))
+        seal(Store(folder / "results"), run.name)
         before[run.name] = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
     return before
 
@@ -157,7 +166,7 @@ def test_what_cannot_be_evaluated_is_refused_in_one_line(bench: Bench, folder: P
 def test_other_data_than_the_runs_is_refused(bench: Bench, folder: Path) -> None:
     run = run_of(folder, "unet-small")
     (manifest,) = (folder / "prepared" / "scenes").glob("val-*/manifest.json")
-    manifest.write_text(json.dumps({**content(manifest), "split_hash": "0" * 64}))
+    manifest.write_text(json.dumps(sealed({**content(manifest), "split_hash": "0" * 64})))
     code, text = bench("evaluate", run.name)
     assert code == 2
     assert "scenes val is not the data of its spec" in text

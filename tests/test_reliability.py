@@ -31,4 +31,5 @@ def test_only_tests_marked_slow_are_called_slow() -> None:
         source = (ROOT / path).read_text()
         found = re.search(rf"((?:^@.*\n)*)^def {name}\b", source, re.M) if name else None
         if found:
-            assert ("pytest.mark.slow" in found[1]) == (f"*slow* `{path}::{name}`" in PAGE), name
+            slow = "pytest.mark.slow" in found[1] or "pytestmark = pytest.mark.slow" in source
+            assert slow == (f"*slow* `{path}::{name}`" in PAGE), name

@@ -149,8 +149,11 @@ def test_numbers_of_protocols_are_known_fractions(tmp_path: Path, protocols: Any
     store = Store(tmp_path)
     path = finished(store) / "metrics.json"
     content = json.loads(path.read_text())
+    (record,) = store.records()
+    status = record.status
     for fine in (None, {}, {"released": {"ap_max30": 1.0, "ap_max50": None}}):
         path.write_text(json.dumps({**content, "protocols": fine}))
+        store.finish(status)
         (record,) = store.records()
         assert record.metrics is not None
         assert record.metrics.protocols == fine

@@ -45,6 +45,7 @@ def one_line(text: str) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_harms_no_record_and_the_rerun_completes(
     disk: Path, tmp_path: Path, bad_suites: Any
 ) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CAUSES = {
     "fail": "ValueError: no pupil in …/images/7.png on <host>",
     "exit": "its process ended with exit code 3 (about to _exit)",

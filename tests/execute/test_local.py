@@ -130,6 +130,7 @@ def test_a_killed_training_leaves_the_suite_going_and_is_redone(folder: Path) ->
     assert sorted(path.name for path in (run / "attempts").iterdir()) == ["1.json", "2.json"]
 
 
+@pytest.mark.slow
 def test_the_run_after_a_killed_one_still_runs(folder: Path) -> None:
     process = start(folder, "long")
     os.kill(training_process(folder, "unet-small", process.pid), signal.SIGKILL)

@@ -35,6 +35,7 @@ def check(tmp_path: Path, bad_suites: Any, count: int) -> None:
     assert "4 runs, 4 done, nothing to do" in text
 
 
+@pytest.mark.slow
 def test_two_commands_share_the_runs(tmp_path: Path, bad_suites: Any) -> None:
     check(tmp_path, bad_suites, 2)
 

@@ -118,6 +118,7 @@ def status_json(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     return content
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_same_command_goes_on_until_sigterm_saves_again(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,6 +119,7 @@ def preparing(folder: Path, what: str) -> np.ndarray:
     return (IMAGES - FEW) / (many - few)
 
 
+@pytest.mark.slow
 @pytest.mark.perf
 @pytest.mark.parametrize(("what", "floor"), [("panoptic", 0.55), ("instances", 0.45)])
 def test_four_sizes_are_prepared_nearly_as_fast_as_decoded(

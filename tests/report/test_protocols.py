@@ -24,6 +24,7 @@ def with_protocols(fake):
         protocols = {name: {key: numbers.get(key) for key in keys} for name, keys in PROTOCOLS.items()}
         metrics = read(path, Metrics).model_copy(update={"protocols": protocols})
         write_json(path, metrics.model_dump(mode="json"))
+        fake.store.finish(record.status)
         return fake.store.record(record.run_id)
 
     return add
@@ -91,6 +92,7 @@ def test_a_record_with_fewer_numbers_shows_what_it_has(fake, tmp_path):
     path = record.folder / "metrics.json"
     few = {"paper-text": {"ap_iou30": 0.4}}
     write_json(path, read(path, Metrics).model_copy(update={"protocols": few}).model_dump(mode="json"))
+    fake.store.finish(record.status)
     tables = {section.table.key.rpartition("/")[2]: section.table for section in exhibit_of(fake, tmp_path).sections}
     assert values(tables["ap-thresholds"], "scenes 64x64: U-Net, panoptic") == pytest.approx(
         {"AP: standard": 20, "AP: paper-text: IoU 0.30": 40, "AP moved: paper-text: IoU 0.30": 20}

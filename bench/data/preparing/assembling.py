@@ -184,18 +184,19 @@ def _write_manifest(source: Source, split: str, size: Size, assembly: Assembly, 
         "instance_truth": OWN_INSTANCES if assembly.own else THING_SEGMENTS,
         "versions": {"numpy": np.__version__, "pillow": PIL.__version__},
     }
-    text = json.dumps(manifest | {SEAL: _digest(manifest)}, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(sealed(manifest), indent=1, ensure_ascii=False) + "\n"
     (assembly.folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
 def manifest_problem(manifest: Mapping[str, Any]) -> str | None:
     """Why a manifest cannot be believed: it is not as it was written. None where it is."""
-    unsealed = {key: value for key, value in manifest.items() if key != SEAL}
-    return None if manifest.get(SEAL) == _digest(unsealed) else f"{MANIFEST} is not as it was written"
+    return None if manifest == sealed(manifest) else f"{MANIFEST} is not as it was written"
 
 
-def _digest(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with the hash of all its other keys."""
+    rest = {key: value for key, value in manifest.items() if key != SEAL}
+    return rest | {SEAL: hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
 
 
 class _Share:
