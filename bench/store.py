@@ -228,7 +228,7 @@ class Store:
             network=read(folder / "network.json", Network) if done else None,
             attempt=_attempt(folder / "attempts" / f"{status.attempt}.json"),
         )
-        if changed := changed_files(folder, status, SMALL_FILES):
+        if changed := changed_files(folder, status, (*SMALL_FILES, f"attempts/{status.attempt}.json")):
             raise UserError(f"{folder / changed[0]} is not as it was written (another sha256); {REDO}")
         return record
 
@@ -300,7 +300,7 @@ def changed_files(folder: Path, status: Status, names: Collection[str] | None = 
     found = []
     for name, digest in (status.files or {}).items():
         path = folder / name
-        wanted = names is None or name in names or name.startswith("attempts/")
+        wanted = names is None or name in names
         optional = name == "images.parquet" and not path.exists()
         if wanted and not optional and (not path.is_file() or sha256_of(path) != digest):
             found.append(name)
@@ -318,6 +318,8 @@ def with_history(record: Record) -> Record:
     """
     path = record.folder / "history.jsonl"
     done = record.status.state == "done" and path.exists()
+    if done and changed_files(record.folder, record.status, (path.name,)):
+        raise UserError(f"{path} is not as it was written (another sha256); {REDO}")
     return replace(record, history=_history(path) if done else ())
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.robustness.mutations import damaged_bytes
 
 from bench.cli import main
 from bench.data.native.scenes import Scenes
 from bench.data.prepared import prepare_sizes
+from tests.robustness.mutations import damaged_bytes
 
 RECORD = "unet-scenes-64x64-quick-s0-9a7f4788ed"
 RESULTS = Path(__file__).parents[2] / "results"
@@ -44,8 +44,14 @@ def test_a_run_refuses_damaged_prepared_data(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(
         yaml.safe_dump(
-            {"name": "mine", "title": "t", "task": "semantic", "sizes": ["32x32"], "models": ["unet-small"],
-             "datasets": ["scenes"]}  # fmt: skip
+            {
+                "name": "mine",
+                "title": "t",
+                "task": "semantic",
+                "sizes": ["32x32"],
+                "models": ["unet-small"],
+                "datasets": ["scenes"],
+            }  # fmt: skip
         )
     )
     profile = {"name": "tiny", "summary": "s", "label": "l", "reproduction": False, "epochs": 1, "train_images": 4}
