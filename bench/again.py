@@ -5,6 +5,7 @@ What was recorded must come out again, to the last bit; else the record stays as
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from bench.evaluate.evaluator import Evaluator
 from bench.evaluate.native import evaluate_oracle
 from bench.evaluate.oracle import way_of
 from bench.predict import evaluate
-from bench.store import ClassScores, Metrics, Record, Scores, Status, Store, read_json, write_json
+from bench.store import ClassScores, Metrics, Record, Scores, Status, Store, read_attempt, write_json
 from models.interface import SegmentationModel
 from models.registry import build, find
 
@@ -56,7 +57,7 @@ def evaluate_again(
     Raises UserError where the weights do not fit today's network.
     """
     assert record.metrics is not None
-    number = 1 + max(int(path.stem) for path in (record.folder / "attempts").glob("*.json"))
+    number = 1 + max(int(path.stem) for path in (record.folder / "attempts").glob("*.json") if path.stem.isdigit())
     attempt = surroundings(record.spec, place.device, place.threads, number)
     torch.set_num_threads(place.threads)
     torch.backends.cudnn.allow_tf32 = False  # as in bench/run.py
@@ -78,9 +79,12 @@ def evaluate_again(
     return Again(metrics, _differences(record.metrics, metrics), evaluator, attempt | {"end": now()})
 
 
-def write_again(store: Store, record: Record, again: Again) -> None:
+def write_again(store: Store, record: Record, again: Again, samples: Path | None) -> None:
     """Puts the new numbers into the record, with an attempt that says where they come from: the training's facts stay
-    as they were, `evaluated_again` has what this evaluation ran on.
+    as they were, `evaluated_again` has what this evaluation ran on. `samples`: take the place of the record's.
+
+    The record can be read at every moment: its seal is off while its files are replaced, and images.parquet, which may
+    be absent, is never beside other numbers than its own.
     """
     evaluation = {key: value for key, value in again.attempt.items() if key not in ("number", "schema_version", "seed")}
     attempt = {**record.attempt, "number": again.attempt["number"]}
@@ -91,9 +95,15 @@ def write_again(store: Store, record: Record, again: Again) -> None:
         **evaluation,
     }
     store.write_attempt(record.run_id, attempt["number"], attempt)
-    again.evaluator.write_images(record.folder / "images.parquet")
+    status, images = Status(run_id=record.run_id, state="done", attempt=attempt["number"]), "images.parquet"
+    store.unseal(status)
+    (record.folder / images).unlink(missing_ok=True)
     write_json(record.folder / "metrics.json", Metrics.model_validate(again.metrics).model_dump(mode="json"))
-    store.finish(Status(run_id=record.run_id, state="done", attempt=attempt["number"], reason=None))
+    again.evaluator.write_images(record.folder / images)
+    store.finish(status)
+    if samples is not None:
+        shutil.rmtree(record.folder / "samples", ignore_errors=True)
+        samples.rename(record.folder / "samples")
 
 
 def _trained(record: Record, view: View) -> SegmentationModel:
@@ -114,7 +124,7 @@ def _trained_in(record: Record) -> int | None:
     if not find(record.spec.model).is_network:
         return None
     number = record.status.attempt
-    while {"evaluated_again", "evaluation_only"} & read_json(record.folder / "attempts" / f"{number}.json").keys():
+    while {"evaluated_again", "evaluation_only"} & read_attempt(record.folder / "attempts" / f"{number}.json").keys():
         number -= 1
     return number
 

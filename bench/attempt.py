@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ PACKAGES = ("torch", "torchvision", "transformers", "timm", "fvcore", "pycocotoo
 
 @dataclass
 class Attempt:
-    """`facts`: what is recorded of it beside its times."""
+    """`facts`: what is recorded of it beside its times. `check` raises where another process has taken the run over."""
 
     number: int
     folder: Path
@@ -30,11 +30,17 @@ class Attempt:
     device: str
     threads: int
     facts: dict[str, Any]
+    check: Callable[[], None]
     clock: Clock = field(default_factory=Clock)
     peak_before: float = 0.0  # of the attempts that it goes on from
 
     def write(self, content: dict[str, Any]) -> None:
-        write_json(self.folder / "attempts" / f"{self.number}.json", content)
+        self.put(f"attempts/{self.number}.json", content)
+
+    def put(self, name: str, content: dict[str, Any]) -> None:
+        """Writes a file of the run's folder, where that is still ours."""
+        self.check()
+        write_json(self.folder / name, content)
 
     def record(self) -> dict[str, Any]:
         """All that is known at its end."""
@@ -42,23 +48,32 @@ class Attempt:
 
     def so_far(self) -> dict[str, Any]:
         """What a checkpoint says of it."""
-        torch_version = self.facts["versions"]["torch"]
-        maker = Maker(attempt=self.number, torch=torch_version, device=self.facts["device"], threads=self.threads)
-        return {"made_by": maker, "seconds": self.clock.reading(), "peak_memory_mb": self.peak_memory_mb()}
+        return {"made_by": self._maker(), "seconds": self.clock.reading(), "peak_memory_mb": self.peak_memory_mb()}
 
     def goes_on_from(self, found: Checkpoint | None, damaged: Mapping[str, str]) -> None:
-        """Takes over what a checkpoint counted, and says so. Its maker is recorded: equal bits need an equal one."""
+        """Takes over what a checkpoint counted, and says so. Its maker is recorded, and in what we differ from it:
+        equal bits need an equal one.
+        """
         if damaged:
             self.facts["checkpoints_set_aside"] = dict(damaged)
-        place = None
+        place, differs = None, list[str]()
         if found is not None:
             place = self.report.stop.place = found.facts.place
-            self.facts["resumed"] = {**place, "made_by": found.facts.made_by.model_dump(mode="json")}
+            before, here = (maker.model_dump(mode="json") for maker in (found.facts.made_by, self._maker()))
+            differs = [name for name in here if name != "attempt" and before[name] != here[name]]
+            self.facts["resumed"] = {**place, "made_by": before} | ({"differs": differs} if differs else {})
             self.clock.go_on(found.facts.seconds)
             self.peak_before = found.facts.peak_memory_mb
         if place or damaged:
             self.write(self.facts)
-            self.report.send({"kind": "resumed", "place": place, "damaged": dict(damaged)})
+            self.report.send({"kind": "resumed", "place": place, "damaged": dict(damaged), "differs": differs})
+
+    def _maker(self) -> Maker:
+        facts = self.facts
+        torch_version, commit = facts["versions"]["torch"], facts["git_commit"]
+        return Maker(
+            attempt=self.number, torch=torch_version, device=facts["device"], threads=self.threads, git_commit=commit
+        )
 
     def peak_memory_mb(self) -> float:
         """GPU: the allocator's peak. CPU: the process's largest resident size, libraries included."""

@@ -177,7 +177,8 @@ def _seed_options(command: argparse.ArgumentParser) -> None:
 
 
 def _run_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--only", choices=("missing", "failed"), help="only what never ended, or only what failed")
+    only = "only what never ended, what failed, or what ended and cannot be read"
+    command.add_argument("--only", choices=("missing", "failed", "damaged"), help=only)
     command.add_argument("--fail-fast", action="store_true", help="start nothing new after a failure")
     command.add_argument("--jobs", type=_positive, default=1, metavar="N", help="runs at a time (default 1)")
     command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")

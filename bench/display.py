@@ -126,6 +126,8 @@ class Display:
             self._say(f"{cell.spec.run_id}: checkpoint {name} is damaged ({why}); set aside")
         place = message["place"]
         self._say(f"{cell.spec.run_id}: " + (f"goes on from {place_text(place)}" if place else "starts anew"))
+        if message["differs"]:
+            self._say(f"{cell.spec.run_id}: made with another {', '.join(message['differs'])}: equal bits not promised")
 
     def _stopped(self, cell: Cell, place: Mapping[str, int] | None) -> None:
         where = f"saved at {place_text(place)}" if place else "nothing to save yet"

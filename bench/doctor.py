@@ -176,7 +176,7 @@ def _results(store: Store, deep: bool) -> Iterator[Finding]:
     damaged = 0
     for fault in faults(store, deep):
         damaged += 1
-        yield Finding(False, f"{fault.run_id}: {fault.what}; `bench run` of its suite redoes it")
+        yield Finding(False, f"{fault.run_id}: {fault.what}; {fault.remedy}")
     begun = sum(not (path.parent / "status.json").exists() for path in store.root.glob("*/spec.json"))
     if begun:
         yield Finding(True, f"{begun} runs begun and not ended; the command that began them goes on from there")

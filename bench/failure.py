@@ -11,7 +11,9 @@ import sys
 
 from bench.machine import PROJECT
 
-ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:[^\s/'\":,;()\[\]]+/)+(?=[^\s/'\":,;()\[\]]+/[^\s/'\":,;()\[\]]+)")
+PART = r"[^\s/'\":,;()\[\]]+"
+HOME = re.compile(rf"/(?:home|Users)/{PART}")  # anybody's, wherever it stands
+ABSOLUTE = re.compile(rf"(?:(?<![\w.:/~-])|(?<=file://)|(?<=[\w.]:))/(?:{PART}/)+(?={PART}/{PART})")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_MEMORY = ("can't allocate memory", "out of memory")  # torch on a CPU; torch on a GPU, and others
 
@@ -30,12 +32,14 @@ def reason_of(error: BaseException) -> str:
 def scrub(text: str) -> str:
     """A text without host, user and folders of this machine: records go into git.
 
-    Paths of the project and of installed packages begin there; of all others the last two parts are left.
+    Paths of the project and of installed packages begin there; of all others the last two parts are
+    left, and of a home `~`.
     """
     for folder in (str(PROJECT), sys.prefix, sys.base_prefix):
         text = text.replace(folder + os.sep, "")
-    text = ABSOLUTE.sub("…/", text)
-    for word, stand_in in ((socket.gethostname(), "<host>"), (_user(), "<user>")):
+    text = ABSOLUTE.sub("…/", HOME.sub("/~", text))
+    host = socket.gethostname()
+    for word, stand_in in ((host, "<host>"), (host.partition(".")[0], "<host>"), (_user(), "<user>")):
         if len(word) > 1 and word not in ("root", "localhost"):
             text = re.sub(rf"(?<![\w-]){re.escape(word)}(?![\w-])", stand_in, text)
     return text

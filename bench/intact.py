@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bench.errors import UserError
-from bench.store import Record, Store, changed_files
+from bench.store import REDO, REMOVE, Damaged, Record, Store, changed_files
 
 IMAGES = "images.parquet"
 
@@ -18,18 +17,17 @@ IMAGES = "images.parquet"
 class Fault(NamedTuple):
     run_id: str
     what: str
+    remedy: str
 
 
 def faults(store: Store, deep: bool = False) -> Iterator[Fault]:
     """One for each record that is damaged, with the first thing that is wrong."""
     for run_id in store.run_ids():
-        try:
-            record = store.record(run_id)
-        except UserError as error:
-            yield Fault(run_id, str(error))
-            continue
-        if deep and (what := wrong(record)):
-            yield Fault(run_id, what)
+        record = store.look(run_id)
+        if isinstance(record, Damaged):
+            yield Fault(run_id, record.reason, REDO)
+        elif record and deep and (what := wrong(record)):
+            yield Fault(run_id, what, REMOVE)
 
 
 def wrong(record: Record) -> str | None:
@@ -43,7 +41,7 @@ def wrong(record: Record) -> str | None:
 
     try:
         found = recompute(path, [row.isthing for row in record.metrics.classes])
-    except (ValueError, KeyError, OSError) as error:  # pyarrow's errors are among them
+    except (ValueError, TypeError, LookupError, OSError, NotImplementedError) as error:  # pyarrow's are among them
         return f"images.parquet cannot be read ({' '.join(str(error).split())})"
     for name, value in found.totals.items():
         if not same(value, getattr(record.metrics.final, name)):

@@ -25,15 +25,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.errors import UserError
+
 BEAT = 5.0  # seconds between two signs of life
 EXPIRY = 60.0  # seconds without one, as watched, after which a lease of another machine is taken over
 WATCH = 0.5  # seconds between two looks at it
 LOST = 75  # exit code of a process that finds its lease gone (EX_TEMPFAIL of sysexits.h)
 NAME = re.compile(r"\.lock-(\d+)")
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)  # what the system says of a file that was removed
 NOWHERE = "-"  # stands for the machine of a lease that the kernel does not hold
 
 
-class LostLeaseError(Exception):
+class LostLeaseError(UserError):
     """Another process has taken the folder over, or it is gone: nothing may be written into it any more."""
 
 
@@ -122,6 +125,8 @@ def _acquire(folder: Path) -> Lease | None:
             descriptor = os.open(last, os.O_RDWR)
             try:
                 locked, seen = _lock(descriptor), _seen(last)
+                if not _is_at(descriptor, last):  # its holder left meanwhile, and another may have come
+                    continue
                 dead = locked and seen.machine == MACHINE != NOWHERE
                 if locked is False or (not dead and _beats(last, seen)):
                     return None
@@ -177,6 +182,16 @@ def _lock(descriptor: int) -> bool | None:
     return True
 
 
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError as error:
+        if error.errno in GONE:
+            return False
+        raise
+
+
 def _close(descriptor: int) -> None:
     _locked.discard(descriptor)
     os.close(descriptor)
@@ -210,6 +225,6 @@ def _read(path: Path) -> _Seen | None:
     try:
         return _seen(path)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+        if error.errno in GONE:
             return None
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from bench.data.source import Source
 from bench.errors import UserError, unknown
 from bench.plain_yaml import read_yaml
 from bench.spec import NO_TRAINING, Budget, ModelEntry, Percent, Profile, Recipe, RunSpec, Suite, invalid, size_text
-from bench.store import Record, Status, Store
+from bench.store import Damaged, Record, Status, Store, sha256_of
 from bench.train.checkpoints import last_place
 from bench.train.recipes import recipe_for
 from models.registry import REGISTRY, Entry, UnknownNameError, full_options
@@ -47,7 +46,8 @@ class Choice:
 @dataclass(frozen=True)
 class Cell:
     """One run of a plan. An oracle has no `train`. `weights`: files named by a digest in the spec, by option.
-    `seconds`: from a past run. `place`: of the last checkpoint of a run that did not end.
+    `seconds`: from a past run. `place`: of the last checkpoint of a run that did not end. `damaged`: why the record of
+    a run that ended cannot be read.
     """
 
     spec: RunSpec
@@ -58,10 +58,13 @@ class Cell:
     seconds: float | None = None
     roots: DataRoots | None = None  # of an oracle, which reads the dataset's own files
     place: dict[str, int] | None = None
+    damaged: str | None = None
 
     @property
     def state(self) -> str:
-        """done, failed, diverged, started, missing, or pending where the data is not prepared yet."""
+        """done, failed, diverged, damaged, started, missing, or pending where the data is not prepared yet."""
+        if self.damaged is not None:
+            return "damaged"
         if self.status is not None:
             return self.status.state
         if self.place is not None:
@@ -250,15 +253,27 @@ def _cell(
         seed=seed,
         protocol="native" if oracle else "standard",
     )
-    record = store.ended(spec.run_id)
-    return Cell(
+    cell = Cell(
         spec=spec,
-        status=record.status if record else None,
+        status=None,
         train=train.folder if train and not oracle else None,
         val=val.folder if val else None,
         weights=row.weights,
         roots=choice.roots if oracle else None,
-        place=last_place(store.folder(spec.run_id) / "checkpoint") if record is None else None,
+    )
+    return looked_up(cell, store)
+
+
+def looked_up(cell: Cell, store: Store) -> Cell:
+    """The cell with what the store has of its run."""
+    run_id = cell.spec.run_id
+    found = store.look(run_id)
+    record = found if isinstance(found, Record) else None
+    return replace(
+        cell,
+        status=record.status if record else None,
+        damaged=found.reason if isinstance(found, Damaged) else None,
+        place=last_place(store.folder(run_id) / "checkpoint") if found is None else None,
         seconds=seconds_of(record) if record else None,
     )
 
@@ -281,7 +296,7 @@ def _options(entry: ModelEntry, profile: Profile) -> tuple[dict[str, Any], dict[
                 f"backbone_weights of {entry.name}: no file at {path}; give none, imagenet, or the path of a state dict"
             )
         weights["backbone_weights"] = str(Path(path).resolve())
-        options["backbone_weights"] = "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        options["backbone_weights"] = "sha256:" + sha256_of(Path(path))
     return options, weights
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from bench.evaluate.evaluator import Evaluator
 from bench.evaluate.native import NativeResult, evaluate_oracle
 from bench.evaluate.oracle import way_of
 from bench.failure import reason_of, scrub
+from bench.lock import LostLeaseError
 from bench.measure.cost import measure
 from bench.predict import evaluate
 from bench.progress import Reporter, Send
 from bench.spec import RunSpec
 from bench.stop import Stop, StoppedError
-from bench.store import ClassScores, Metrics, Network, Scores, State, Status, Store, Vanished, write_json
+from bench.store import ClassScores, Metrics, Network, Scores, State, Status, Store, Vanished
 from bench.train.checkpoints import CHECKPOINT_MINUTES, Checkpoint, Checkpoints, Facts, Position
 from bench.train.determinism import settings
 from bench.train.loop import DivergedError, Trainer, fit_floor
@@ -69,16 +71,17 @@ def execute(job: Job, send: Send, stop: Stop | None = None) -> Status | None:
             return None
         done = store.whole(job.spec.run_id)
         if done is not None and done.state == "done":
+            Checkpoints(store.folder(job.spec.run_id) / "checkpoint", job.spec.run_id).clear()
             return done
-        return _attempt(job, store, Reporter(send, stop or Stop()))
+        return _attempt(job, store, Reporter(send, stop or Stop()), mine.check)
 
 
-def _attempt(job: Job, store: Store, report: Reporter) -> Status:
+def _attempt(job: Job, store: Store, report: Reporter, check: Callable[[], None]) -> Status:
     run_id = job.spec.run_id
     number = store.begin(job.spec)
     report.send({"kind": "attempt", "number": number})
     facts = surroundings(job.spec, job.device, job.threads, number)
-    attempt = Attempt(number, store.folder(run_id), report, job.device, job.threads, facts)
+    attempt = Attempt(number, store.folder(run_id), report, job.device, job.threads, facts, check)
     attempt.write(facts)
     state: State = "done"
     reason = None
@@ -89,6 +92,8 @@ def _attempt(job: Job, store: Store, report: Reporter) -> Status:
         facts["stopped"] = {"by": stopped.by, "checkpoint": stopped.place}
         attempt.write(attempt.record())
         raise
+    except LostLeaseError:
+        raise
     except DivergedError as error:
         state, reason = "diverged", str(error)
     except Exception as error:
@@ -96,9 +101,12 @@ def _attempt(job: Job, store: Store, report: Reporter) -> Status:
         facts["traceback"] = scrub(traceback.format_exc())
     attempt.write(attempt.record())
     status = Status(run_id=run_id, state=state, attempt=number, reason=reason)
+    checkpoints = Checkpoints(attempt.folder / "checkpoint", run_id, check)
+    if state == "diverged":  # it starts anew, also where this process is killed before it ends
+        checkpoints.clear()
     store.finish(status)
-    if state != "failed":  # a run that failed goes on from its last checkpoint
-        Checkpoints(attempt.folder / "checkpoint", run_id).clear()
+    if state == "done":  # not before: until then they are all there is; a run that failed goes on from its last
+        checkpoints.clear()
     return status
 
 
@@ -123,8 +131,9 @@ def _network(job: Job, attempt: Attempt) -> None:
     with clock.time("evaluate", report):
         evaluator = evaluate(model, val, report.images, attempt.folder / "samples", protocols=True)
     attempt.facts["evaluate_images_per_s"] = len(val) / clock.facts["seconds_evaluate"]
-    _write(job, attempt.folder, evaluator, len(train), untrained)
+    _write(job, attempt, evaluator, len(train), untrained)
     if job.keep_weights:
+        attempt.check()
         _save(model, attempt.folder / "checkpoint" / "weights.safetensors")
 
 
@@ -138,7 +147,7 @@ def _fit(job: Job, attempt: Attempt, model: SegmentationModel, data: View) -> No
 def _count(job: Job, attempt: Attempt, model: SegmentationModel) -> Network:
     with attempt.clock.time("count", attempt.report):
         network = measure(model, job.spec.model, job.spec.size)
-    write_json(attempt.folder / "network.json", network.model_dump(mode="json"))
+    attempt.put("network.json", network.model_dump(mode="json"))
     return network
 
 
@@ -147,7 +156,7 @@ def _train(job: Job, attempt: Attempt, model: SegmentationModel, data: View, val
     spec, report = job.spec, attempt.report
     workers = min(MOST_WORKERS, job.threads) if job.device.startswith("cuda") else 0  # a CPU has no core to spare
     trainer = Trainer(model, data, spec.recipe, spec.seed, spec.precision == "mixed", workers)
-    checkpoints = Checkpoints(attempt.folder / "checkpoint", spec.run_id)
+    checkpoints = Checkpoints(attempt.folder / "checkpoint", spec.run_id, attempt.check)
     found = resume(trainer, checkpoints)
     attempt.goes_on_from(found, checkpoints.damaged)
     network, untrained = _before_training(job, attempt, model, val, found)
@@ -170,7 +179,7 @@ def _before_training(
 ) -> tuple[Network, Scores]:
     """What the network costs, and its scores before training: measured, or as a checkpoint has them."""
     if found is not None:
-        write_json(attempt.folder / "network.json", found.facts.network.model_dump(mode="json"))
+        attempt.put("network.json", found.facts.network.model_dump(mode="json"))
         return found.facts.network, found.facts.untrained
     network = _count(job, attempt, model)
     with attempt.clock.time("evaluate_untrained", attempt.report):
@@ -186,15 +195,15 @@ def _training_facts(trainer: Trainer) -> dict[str, Any]:
 
 def _oracle(job: Job, attempt: Attempt) -> None:
     """Scores what a resize does to the native truth of the prepared images: nothing is built, counted or trained."""
-    spec, val, folder, report = job.spec, load(job.val), attempt.folder, attempt.report
+    spec, val, report = job.spec, load(job.val), attempt.report
     source = _native(job, val)
     network = Network.no_network(spec.model, spec.size, len(source.categories))
-    write_json(folder / "network.json", network.model_dump(mode="json"))
+    attempt.put("network.json", network.model_dump(mode="json"))
     with attempt.clock.time("evaluate", report):
-        way, samples = way_of(spec.model), folder / "samples"
+        way, samples = way_of(spec.model), attempt.folder / "samples"
         result = evaluate_oracle(source, val.split, val.ids, spec.size, way, spec.task, report.images, samples)
     attempt.facts["evaluate_images_per_s"] = len(val) / attempt.clock.facts["seconds_evaluate"]
-    _write(job, folder, result.evaluator, train_images=0, vanished=_vanished(result))
+    _write(job, attempt, result.evaluator, train_images=0, vanished=_vanished(result))
 
 
 def _native(job: Job, val: Prepared) -> Source:
@@ -216,7 +225,7 @@ def _vanished(result: NativeResult) -> Vanished:
 
 def _write(
     job: Job,
-    folder: Path,
+    attempt: Attempt,
     evaluator: Evaluator,
     train_images: int,
     untrained: Scores | None = None,
@@ -231,15 +240,19 @@ def _write(
         vanished=vanished,
         protocols=evaluator.protocols(),
     )
-    evaluator.write_images(folder / "images.parquet")
-    write_json(folder / "metrics.json", metrics.model_dump(mode="json"))
+    attempt.check()
+    evaluator.write_images(attempt.folder / "images.parquet")
+    attempt.put("metrics.json", metrics.model_dump(mode="json"))
 
 
 def _save(model: SegmentationModel, target: Path) -> None:
     target.parent.mkdir(exist_ok=True)
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, target.with_suffix(".tmp"))
-    target.with_suffix(".tmp").replace(target)
+    beside = target.with_suffix(".tmp")
+    save_file(state, beside)
+    with beside.open("rb+") as file:
+        os.fsync(file.fileno())
+    beside.replace(target)
 
 
 def _scores(evaluator: Evaluator) -> Scores:

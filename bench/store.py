@@ -23,11 +23,16 @@ SCHEMA_VERSION = 1
 SMALL_FILES = ("spec.json", "metrics.json", "network.json")  # read and checked with every record
 RECORD_FILES = (*SMALL_FILES, "history.jsonl", "images.parquet")  # the others are checked by `bench doctor --deep`
 MAX_BYTES = 32_000_000  # of a json of a record; the largest, of 150 classes, has 60,000
-REDO = "remove its folder and run the suite again"
+WEIGHTS = "checkpoint/weights.safetensors"
+OPTIONAL = ("images.parquet", WEIGHTS)  # too large for git
+REMOVE = "remove its folder and run its suite again"
+REDO = "`bench run --only damaged` of its suite redoes it"
 State = Literal["done", "failed", "diverged"]
 T = TypeVar("T", bound=BaseModel)
-Fraction = float | None  # in [0, 1]; None where the number does not exist
-FileName = Annotated[str, StringConstraints(pattern=r"^(attempts/\d+\.json|[a-z]+\.[a-z]+)$")]  # below a run's folder
+Fraction = Annotated[float, Field(ge=0, le=1)] | None  # None where the number does not exist
+FileName = Annotated[
+    str, StringConstraints(pattern=r"^(attempts/\d+\.json|checkpoint/weights\.safetensors|[a-z]+\.[a-z]+)$")
+]  # below a run's folder
 
 
 class Strict(BaseModel):
@@ -99,7 +104,7 @@ class Metrics(Strict):
     untrained: Scores | None
     classes: tuple[ClassScores, ...]
     vanished: Vanished | None = None
-    protocols: dict[str, dict[str, Annotated[Fraction, Field(ge=0, le=1)]]] | None = None
+    protocols: dict[str, dict[str, Fraction]] | None = None
 
     @field_validator("protocols")
     @classmethod
@@ -183,7 +188,14 @@ class Record:
     @property
     def weights(self) -> Path:
         """Of the trained network; not there where its profile keeps none."""
-        return self.folder / "checkpoint" / "weights.safetensors"
+        return self.folder / WEIGHTS
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A run that ended and whose record cannot be read: `reason`, in one line. It is kept until it is asked for."""
+
+    reason: str
 
 
 class Store:
@@ -214,11 +226,10 @@ class Store:
         spec = read(folder / "spec.json", RunSpec)
         status = read(folder / "status.json", Status)
         if not run_id == spec.run_id == status.run_id:
-            raise UserError(
-                f"{folder} does not hold the run it is named after (its spec is {spec.run_id}); "
-                "move it out of results/ and run the suite again"
-            )
+            raise UserError(f"{folder} does not hold the run it is named after (its spec is {spec.run_id})")
         done = status.state == "done"
+        if fault := _contradiction(folder, status):
+            raise UserError(f"{folder / 'status.json'} {fault}")
         record = Record(
             run_id=run_id,
             folder=folder,
@@ -226,18 +237,23 @@ class Store:
             status=status,
             metrics=read(folder / "metrics.json", Metrics) if done else None,
             network=read(folder / "network.json", Network) if done else None,
-            attempt=_attempt(folder / "attempts" / f"{status.attempt}.json"),
+            attempt=read_attempt(folder / "attempts" / f"{status.attempt}.json"),
         )
         if changed := changed_files(folder, status, (*SMALL_FILES, f"attempts/{status.attempt}.json")):
-            raise UserError(f"{folder / changed[0]} is not as it was written (another sha256); {REDO}")
+            raise UserError(f"{folder / changed[0]} is not as it was written (another sha256)")
         return record
 
-    def ended(self, run_id: str) -> Record | None:
-        """The record of a run that ended; None where it did not or its record is damaged: to be done again."""
+    def look(self, run_id: str) -> Record | Damaged | None:
+        """None where the run has not ended."""
         try:
-            return self.record(run_id) if (self.folder(run_id) / "status.json").exists() else None
-        except UserError:
-            return None
+            return self.record(run_id) if os.path.lexists(self.folder(run_id) / "status.json") else None
+        except UserError as error:
+            return Damaged(str(error))
+
+    def ended(self, run_id: str) -> Record | None:
+        """The record of a run that ended, where it can be read."""
+        found = self.look(run_id)
+        return found if isinstance(found, Record) else None
 
     def whole(self, run_id: str) -> Status | None:
         """The status of such a run."""
@@ -251,11 +267,12 @@ class Store:
         (folder / "attempts").mkdir(parents=True, exist_ok=True)
         write_json(folder / "spec.json", spec.model_dump(mode="json"))  # first: on a full disk nothing else is touched
         (folder / "status.json").unlink(missing_ok=True)  # from here on the run counts as not done
-        for name in ("metrics.json", "network.json", "history.jsonl", "images.parquet"):
+        for name in ("metrics.json", "network.json", "history.jsonl", *OPTIONAL, "checkpoint/weights.tmp"):
             (folder / name).unlink(missing_ok=True)
         for left in (*folder.glob("*.part"), *folder.glob(".*.tmp")):  # by a process that was killed while it wrote
             left.unlink()
-        shutil.rmtree(folder / "samples", ignore_errors=True)
+        for name in ("samples", ".samples"):
+            shutil.rmtree(folder / name, ignore_errors=True)
         numbers = [int(path.stem) for path in (folder / "attempts").glob("*.json") if path.stem.isdigit()]
         return max(numbers, default=0) + 1
 
@@ -264,12 +281,22 @@ class Store:
         write_json(self.folder(run_id) / "attempts" / f"{number}.json", content)
 
     def finish(self, status: Status) -> None:
-        """Writes status.json with the hashes of all that was written before it."""
+        """Writes status.json with the hashes of all that was written before it. Metrics stay only of a run that is
+        done.
+        """
         folder = self.folder(status.run_id)
-        names = [*RECORD_FILES, f"attempts/{status.attempt}.json"]
+        if status.state != "done":
+            self._check(status.run_id)
+            (folder / "metrics.json").unlink(missing_ok=True)
+        names = [*RECORD_FILES, WEIGHTS, f"attempts/{status.attempt}.json"]
         hashes = {name: sha256_of(folder / name) for name in names if (folder / name).is_file()}
         self._check(status.run_id)
         write_json(folder / "status.json", status.model_copy(update={"files": hashes}).model_dump(mode="json"))
+
+    def unseal(self, status: Status) -> None:
+        """Writes status.json without hashes, so that the record can be read while its files are replaced."""
+        self._check(status.run_id)
+        write_json(self.folder(status.run_id) / "status.json", {**status.model_dump(mode="json"), "files": None})
 
     @contextmanager
     def lock(self, run_id: str) -> Iterator[Lease | None]:
@@ -293,18 +320,27 @@ class Store:
 
 
 def changed_files(folder: Path, status: Status, names: Collection[str] | None = None) -> list[str]:
-    """Those of a record's files (all, or `names`) that are absent or not as they were when the run ended.
-
-    images.parquet may be absent: it is too large for git.
+    """Those of a record's files (all, or `names`) that are absent or not as they were when the run ended. Those that
+    are too large for git may be absent.
     """
     found = []
     for name, digest in (status.files or {}).items():
         path = folder / name
         wanted = names is None or name in names
-        optional = name == "images.parquet" and not path.exists()
-        if wanted and not optional and (not path.is_file() or sha256_of(path) != digest):
+        optional = name in OPTIONAL and not os.path.lexists(path)
+        if wanted and not optional and (path.is_symlink() or not path.is_file() or sha256_of(path) != digest):
             found.append(name)
     return found
+
+
+def _contradiction(folder: Path, status: Status) -> str | None:
+    """What of a status cannot be, beside the record's other files."""
+    if status.state != "done" and (folder / "metrics.json").exists():
+        return f"says {status.state}, but there is a metrics.json"
+    needed = {"spec.json", f"attempts/{status.attempt}.json"} | (set(SMALL_FILES) if status.state == "done" else set())
+    if status.files is not None and (lacking := sorted(needed - status.files.keys())):
+        return f"has no sha256 of {', '.join(lacking)}"
+    return None
 
 
 def sha256_of(path: Path) -> str:
@@ -319,28 +355,28 @@ def with_history(record: Record) -> Record:
     path = record.folder / "history.jsonl"
     done = record.status.state == "done" and path.exists()
     if done and changed_files(record.folder, record.status, (path.name,)):
-        raise UserError(f"{path} is not as it was written (another sha256); {REDO}")
+        raise UserError(f"{path} is not as it was written (another sha256); {REMOVE}")
     return replace(record, history=_history(path) if done else ())
 
 
 def _history(path: Path) -> tuple[Epoch, ...]:
     epochs = []
     try:
-        for line in path.read_text().splitlines():
+        for line in read_bytes(path).decode().splitlines():
             epochs.append(Epoch.model_validate_json(line))
     except ValidationError as error:
         raise invalid(error, f"{path}, line {len(epochs) + 1}", Epoch) from None
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}); run the suite again to redo that run") from None
+        raise UserError(f"{path} cannot be read ({error}); {REMOVE}") from None
     if [one.epoch for one in epochs] != list(range(1, len(epochs) + 1)):
-        raise UserError(f"{path} does not hold each epoch once, in order; run the suite again to redo that run")
+        raise UserError(f"{path} does not hold each epoch once, in order; {REMOVE}")
     return tuple(epochs)
 
 
-def _attempt(path: Path) -> dict[str, Any]:
+def read_attempt(path: Path) -> dict[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path} is no attempt of a run; remove {path.parents[1]} and run the suite again")
+        raise UserError(f"{path} is no attempt of a run")
     return content
 
 
@@ -367,21 +403,28 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
+def read_bytes(path: Path) -> bytes:
+    """Raises ValueError for a link, which may lead anywhere, and for more than MAX_BYTES; OSError."""
+    if path.is_symlink():
+        raise ValueError("it is a symbolic link")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"{size:,} bytes, at most {MAX_BYTES:,} are read")
+    return path.read_bytes()
+
+
 def read_json(path: Path) -> Any:
     try:
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise ValueError(f"{size:,} bytes, at most {MAX_BYTES:,} are read")
-        return json.loads(path.read_bytes())
+        return json.loads(read_bytes(path))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing; run the suite again to redo that run") from None
+        raise UserError(f"{path} is missing") from None
     except (ValueError, OSError, RecursionError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}); run the suite again to redo that run") from None
+        raise UserError(f"{path} is not readable JSON ({error})") from None
 
 
 def read(path: Path, model: type[T]) -> T:
     """A validated file of a record. Raises UserError with the first thing that is wrong."""
-    with suppress(OSError, ValidationError):  # parsed and checked in one go; else what is wrong is found below
-        return model.model_validate_json(path.read_bytes())
+    with suppress(OSError, ValueError):  # parsed and checked in one go; else what is wrong is found below
+        return model.model_validate_json(read_bytes(path))
     content = read_json(path)
     version = content.get("schema_version", SCHEMA_VERSION) if isinstance(content, dict) else SCHEMA_VERSION
     if version != SCHEMA_VERSION:

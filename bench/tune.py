@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.errors import UserError
-from bench.plan import Cell, Plan, with_times
+from bench.plan import Cell, Plan, looked_up, with_times
 from bench.spec import RunSpec, Tuning
 from bench.store import Fraction, Store
-from bench.train.checkpoints import last_place
 from bench.train.recipes import scaled, tuned
 from models.categories import Task
 from models.registry import REGISTRY
@@ -128,9 +127,7 @@ def tuned_spec(spec: RunSpec, scores: Scores, search: Search) -> RunSpec:
 
 def _of(cell: Cell, spec: RunSpec, store: Store) -> Cell:
     """The cell of another spec on the same data, its state looked up anew."""
-    status = store.whole(spec.run_id)
-    place = last_place(store.folder(spec.run_id) / "checkpoint") if status is None else None
-    return replace(cell, spec=spec, status=status, seconds=None, place=place)
+    return replace(looked_up(replace(cell, spec=spec), store), seconds=None)
 
 
 def _is_tunable(cell: Cell) -> bool:

@@ -12,9 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import bench.again as again_module
+import bench.commands.evaluate as evaluate_module
+import bench.store as store_module
 from bench.cli import main
 from bench.data.catalog import DataRoots
 from bench.data.preparing.assembling import sealed
+from bench.evaluate.evaluator import Evaluator
+from bench.intact import wrong
 from bench.plan import Choice, make_plan
 from bench.protocols import PROTOCOLS
 from bench.run import Job, execute
@@ -170,3 +175,69 @@ def test_other_data_than_the_runs_is_refused(bench: Bench, folder: Path) -> None
     code, text = bench("evaluate", run.name)
     assert code == 2
     assert "scenes val is not the data of its spec" in text
+
+
+class KilledError(BaseException):
+    """No command catches it."""
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_a_record_can_be_read_wherever_its_evaluation_is_killed(
+    bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """Killed before each of the writes: the attempt, the open status, metrics, the table, the seal, the samples."""
+    run = run_of(folder, "oracle-nearest")
+    forget_protocols(folder)
+    left = moment
+
+    def mortal(write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KilledError
+            return write(*arguments, **named)
+
+        return call
+
+    monkeypatch.setattr("bench.store.write_json", mortal(store_module.write_json))
+    monkeypatch.setattr("bench.again.write_json", mortal(again_module.write_json))
+    monkeypatch.setattr(Evaluator, "write_images", mortal(Evaluator.write_images))
+    monkeypatch.setattr("shutil.rmtree", mortal(shutil.rmtree))
+    with pytest.raises(KilledError):
+        bench("evaluate", run.name, "--accept")
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    record = Store(folder / "results").record(run.name)
+    assert wrong(record) is None
+    assert (record.metrics is not None and record.metrics.protocols is not None) == (moment > 2)
+    assert (record.folder / "samples").is_dir()
+    assert bench("evaluate", run.name)[0] == 0
+
+
+def test_damaged_prepared_data_is_refused(bench: Bench, folder: Path) -> None:
+    run = run_of(folder, "unet-small")
+    (path,) = (folder / "prepared" / "scenes").glob("val-*/images.npy")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    code, text = bench("evaluate", run.name)
+    assert code == 2
+    assert "is damaged (pixel_hash is" in text
+
+
+def test_what_another_process_wrote_meanwhile_is_read_again(
+    bench: Bench, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second command ends between this one's first look and its lock."""
+    forget_protocols(folder)
+    run, before = run_of(folder, "oracle-nearest"), evaluate_module.assure
+
+    def slow(folders: Any) -> None:
+        before(folders)
+        monkeypatch.setattr(evaluate_module, "assure", before)
+        assert bench("evaluate", run.name)[0] == 0
+
+    monkeypatch.setattr(evaluate_module, "assure", slow)
+    assert "its record has every number of today" in bench("evaluate", "--all")[1]
+    assert not (run / "attempts" / "3.json").exists()

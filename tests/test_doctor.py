@@ -102,7 +102,7 @@ def test_a_fault_is_exit_code_1_and_says_what_to_do(
     assert "no-such-package: ModuleNotFoundError" in failed[0]
     assert failed[0].endswith("install the project again")
     assert "metrics.json" in failed[1]
-    assert failed[1].endswith("`bench run` of its suite redoes it")
+    assert failed[1].endswith("; `bench run --only damaged` of its suite redoes it")
 
 
 def test_torch_and_torchvision_that_do_not_fit(problems: Any, monkeypatch: pytest.MonkeyPatch) -> None:

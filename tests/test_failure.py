@@ -45,6 +45,9 @@ def test_the_cause_comes_first(error: Exception, reason: str) -> None:
         ("see https://pytorch.org/docs/stable/notes.html", "see https://pytorch.org/docs/stable/notes.html"),
         ("12/34/56 images, bench/train/loop.py", "12/34/56 images, bench/train/loop.py"),
         ("/tmp/x", "/tmp/x"),
+        ("/home/bob/secret/x/y and /home/bob/x, /Users/eve", "…/x/y and /~/x, /~"),
+        ("file:///srv/data/coco/1.png, path:/srv/data/coco/1.png", "file://…/coco/1.png, path:…/coco/1.png"),
+        ("see https://example.org/home/bob/x", "see https://example.org/~/x"),
     ],
 )
 def test_paths_of_this_machine_are_shortened(text: str, expected: str) -> None:
@@ -56,6 +59,11 @@ def test_host_and_user_are_replaced_as_words(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(failure.getpass, "getuser", lambda: "ada")
     assert scrub("ada@node7 and adam on node77, node7.local") == "<user>@<host> and adam on node77, <host>.local"
     assert str(Path.home()) + "/" not in scrub(f"{Path.home()}/projects/one/x.py")
+
+
+def test_the_short_name_of_a_host_is_replaced_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "node7.cluster.example")
+    assert scrub("node7 lost node7.cluster.example, not node77") == "<host> lost <host>, not node77"
 
 
 def test_a_user_without_a_name_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from bench import lock
+from bench.cli import main
 from bench.lock import LOST, LostLeaseError, lease
 
 HOLD = """
@@ -221,3 +222,32 @@ def test_twenty_processes_are_never_inside_together(tmp_path: Path, network: boo
     assert [process.wait(120) for process in processes] == [0] * 20
     assert (tmp_path / "log").read_text() == "x" * 60
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log"]
+
+
+def test_who_opened_the_file_of_a_holder_that_left_does_not_rob_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between our opening of a lease and our lock on it, its holder leaves and another takes the same generation."""
+    with holder(tmp_path) as first, ExitStack() as stack:
+        locks = lock._lock
+
+        def meanwhile(descriptor: int) -> bool | None:
+            monkeypatch.setattr(lock, "_lock", locks)
+            assert leave(first) == 0
+            stack.enter_context(holder(tmp_path))
+            return locks(descriptor)
+
+        monkeypatch.setattr(lock, "_lock", meanwhile)
+        assert not can_take(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [".lock-1"]
+
+
+def test_a_command_that_lost_a_folder_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lost(_options: object) -> int:
+        raise LostLeaseError("results/run was removed")
+
+    monkeypatch.setattr("bench.commands.suites.report", lost)
+    assert main(["report"]) == 2
+    assert capsys.readouterr().err == "bench: results/run was removed\n"

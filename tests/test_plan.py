@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import bench.plan
 from bench.data.catalog import DataRoots
 from bench.data.native.scenes import Scenes
 from bench.data.scene import Scene
@@ -180,8 +181,8 @@ def test_a_file_of_weights_is_hashed_once(tmp_path: Path, monkeypatch: pytest.Mo
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"weights")
     read: list[Path] = []
-    original = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda self: read.append(self) or original(self))
+    original = bench.plan.sha256_of
+    monkeypatch.setattr("bench.plan.sha256_of", lambda path: read.append(path) or original(path))
     models = [{"name": "detr-small", "options": {"backbone_weights": str(weights)}}]
     plan_of(tmp_path, suite(models=models, sizes=["32x32", "16x16"]))
     assert read.count(weights) == 1

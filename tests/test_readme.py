@@ -74,8 +74,8 @@ def test_the_costs_that_the_readme_names_are_the_counted_ones() -> None:
     counted = [flops(name, "800x1120") for name in ("detr-r50-detector", "detr-r101-detector", *baselines[2:])]
     printed = [cell.value for model in baselines if (cell := paper_value("table4", model, None, "FLOPs"))]
     assert len(printed) == 4
-    assert max(abs(one / other - 1) for one, other in zip(counted, printed, strict=True)) < 0.0055
-    assert "within 0.5 %" in README
+    assert max(abs(one / other - 1) for one, other in zip(counted, printed, strict=True)) < 0.006
+    assert "within 0.6 %" in README
 
 
 @pytest.mark.parametrize("command", QUICK)

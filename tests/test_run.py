@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import bench.run
 from bench.data.catalog import DataRoots
+from bench.lock import LostLeaseError
 from bench.plan import Choice, load_named, make_plan
 from bench.run import Job, execute
 from bench.spec import Profile, Suite
@@ -119,6 +122,7 @@ def test_a_stopped_run_goes_on_and_computes_nothing_twice(run: Run, whole: Run) 
     assert run.results() == whole.results()
     second = run.attempt(2)
     made_by = {"attempt": 1, "torch": second["versions"]["torch"], "device": "cpu", "threads": 1}
+    made_by["git_commit"] = first["git_commit"]
     assert second["resumed"] == {**place, "made_by": made_by}
     for name in ("seconds_build", "seconds_train", "seconds_checkpoints"):
         assert second[name] > 0
@@ -161,6 +165,39 @@ def test_a_damaged_checkpoint_is_set_aside_and_that_is_said(run: Run, whole: Run
     assert earlier.name.startswith("step-000000004-")
     assert run.results() == whole.results()
     assert not run.checkpoints()
+
+
+def test_another_commit_between_two_attempts_is_recorded_and_said(
+    run: Run, whole: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.stopped_at(3)
+    monkeypatch.setattr("bench.attempt.git_commit", lambda: "0123456789abcdef")
+    run.execute()
+    (said,) = [message for message in run.said if message["kind"] == "resumed"]
+    assert said["differs"] == ["git_commit"]
+    resumed = run.attempt(2)["resumed"]
+    assert resumed["differs"] == ["git_commit"]
+    assert resumed["made_by"]["git_commit"] == run.attempt(1)["git_commit"] != "0123456789abcdef"
+    assert run.results() == whole.results()
+
+
+def test_who_lost_the_run_while_it_evaluated_writes_nothing_more(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.lock.BEAT", 3600)  # it does not find out by itself
+    spec = run.job.spec.model_copy(update={"model": "majority", "options": {}})
+    floor = Run(replace(run.job, spec=spec), run.job.results)
+    honest = bench.run.evaluate
+
+    def slept(*given: Any, **named: Any) -> Any:
+        evaluator = honest(*given, **named)
+        (floor.folder / ".lock-2").touch()
+        return evaluator
+
+    monkeypatch.setattr(bench.run, "evaluate", slept)
+    with pytest.raises(LostLeaseError):
+        floor.execute()
+    written = {path.name for path in floor.folder.rglob("*")}
+    assert not {"metrics.json", "images.parquet", "status.json", "weights.safetensors"} & written
+    assert not {"end", "traceback"} & floor.attempt(1).keys()
 
 
 def test_where_all_are_damaged_the_run_starts_anew_and_that_is_said(run: Run, whole: Run) -> None:
@@ -217,3 +254,40 @@ def test_a_floor_is_stopped_between_two_batches(run: Run) -> None:
     floor = Run(replace(run.job, spec=spec), run.job.results)
     assert floor.stopped_at("train").place is None
     assert floor.phases == ["build", "count", "train"]
+
+
+class KilledError(BaseException):
+    """No run catches it."""
+
+
+def killed(*_: Any) -> None:
+    raise KilledError
+
+
+def test_a_diverged_run_that_is_killed_before_its_record_leaves_no_checkpoint(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.stopped_at(3)
+    monkeypatch.setattr(Trainer, "train", lambda *_: (_ for _ in ()).throw(DivergedError("d")))
+    monkeypatch.setattr(Store, "finish", killed)
+    with pytest.raises(KilledError):
+        run.execute()
+    assert run.checkpoints() == []
+
+
+def test_checkpoints_that_a_killed_process_left_of_a_finished_run_are_removed(whole: Run, tmp_path: Path) -> None:
+    run = Run(whole.job, tmp_path / "results")
+    shutil.copytree(whole.folder, run.folder)
+    (run.folder / "checkpoint" / "step-000000008-0123456789abcdef.safetensors").write_bytes(b"")
+    before = run.results()
+    assert run.execute() == Store(run.job.results).status(run.job.spec.run_id)
+    assert run.checkpoints() == []
+    assert run.results() == before
+
+
+def test_weights_reach_the_disk_before_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, synced = tmp_path / "checkpoint" / "weights.safetensors", []
+    monkeypatch.setattr("os.fsync", lambda _: synced.append(target.exists()))
+    bench.run._save(torch.nn.Linear(1, 1), target)  # type: ignore[arg-type]
+    assert synced == [False]
+    assert target.exists()

@@ -15,7 +15,20 @@ import pytest
 from bench.errors import UserError
 from bench.lock import LostLeaseError
 from bench.spec import RunSpec
-from bench.store import Metrics, Network, Scores, Status, Store, with_history, write_bytes, write_json
+from bench.store import (
+    Damaged,
+    Metrics,
+    Network,
+    Record,
+    Scores,
+    Status,
+    Store,
+    changed_files,
+    read,
+    with_history,
+    write_bytes,
+    write_json,
+)
 
 SPEC = RunSpec.model_validate(
     {
@@ -266,3 +279,96 @@ def test_nothing_is_cleared_where_nothing_can_be_written(tmp_path: Path, monkeyp
     with pytest.raises(OSError, match=r"No space left on device: '.*/spec.json'"):
         store.begin(SPEC)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_damaged_record_is_told_from_one_that_is_missing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.look(SPEC.run_id) is None
+    folder = finished(store)
+    assert isinstance(store.look(SPEC.run_id), Record)
+    (folder / "status.json").write_text("{")
+    found = store.look(SPEC.run_id)
+    assert isinstance(found, Damaged)
+    assert found.reason.startswith(f"{folder / 'status.json'} is not readable JSON")
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("state", ["diverged", "failed"])
+def test_a_state_that_contradicts_the_metrics_is_damage(tmp_path: Path, state: str) -> None:
+    store = Store(tmp_path)
+    rewrite(finished(store) / "status.json", state=state)
+    with pytest.raises(UserError, match=f"says {state}, but there is a metrics.json"):
+        store.record(SPEC.run_id)
+
+
+def test_a_run_that_fails_after_its_metrics_were_written_is_no_damage(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = finished(store)
+    store.finish(Status(run_id=SPEC.run_id, state="failed", attempt=1, reason="r"))
+    assert store.record(SPEC.run_id).status.state == "failed"
+    assert not (folder / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("name", ["spec.json", "metrics.json", "network.json", "attempts/1.json", None])
+def test_a_seal_with_a_file_left_out_is_damage(tmp_path: Path, name: str | None) -> None:
+    store = Store(tmp_path)
+    path = finished(store) / "status.json"
+    files = json.loads(path.read_text())["files"]
+    rewrite(path, files={key: digest for key, digest in files.items() if name not in (None, key)})
+    with pytest.raises(UserError, match=f"has no sha256 of .*{name or 'spec.json'}"):
+        store.record(SPEC.run_id)
+
+
+@pytest.mark.parametrize("value", [1.0001, -0.0001])
+def test_a_score_is_a_fraction(tmp_path: Path, value: float) -> None:
+    path = finished(Store(tmp_path)) / "metrics.json"
+    final = json.loads(path.read_text())["final"]
+    rewrite(path, final=final | {"pq": value})
+    with pytest.raises(UserError, match=r"final\.pq"):
+        read(path, Metrics)
+
+
+@pytest.mark.parametrize("name", ["spec.json", "status.json", "metrics.json", "attempts/1.json"])
+def test_a_link_is_not_followed(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path / "results")
+    path = finished(store) / name
+    path.rename(tmp_path / "elsewhere.json")
+    path.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(UserError, match="it is a symbolic link"):
+        store.record(SPEC.run_id)
+
+
+def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = finished(Store(tmp_path)) / "metrics.json"
+    monkeypatch.setattr("bench.store.MAX_BYTES", 10)
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read"))
+    with pytest.raises(UserError, match="at most 10 are read"):
+        read(path, Metrics)
+
+
+def test_weights_are_sealed_and_may_be_absent(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = finished(store)
+    weights = folder / "checkpoint" / "weights.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    store.finish(Status(run_id=SPEC.run_id, state="done", attempt=1))
+    record = store.record(SPEC.run_id)
+    assert changed_files(folder, record.status) == []
+    weights.write_bytes(b"weightz")
+    assert changed_files(folder, record.status) == ["checkpoint/weights.safetensors"]
+    weights.unlink()
+    assert changed_files(folder, record.status) == []
+
+
+def test_beginning_again_removes_the_old_weights(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = finished(store) / "checkpoint"
+    folder.mkdir()
+    for name in ("weights.safetensors", "weights.tmp", "step-000000001-0123456789abcdef.safetensors"):
+        (folder / name).write_bytes(b"")
+    store.begin(SPEC)
+    assert [path.name for path in folder.iterdir()] == ["step-000000001-0123456789abcdef.safetensors"]

@@ -18,7 +18,7 @@ def judge(statement: Statement, printed: Printed) -> Ruling | None:
         return Ruling(
             layer="arithmetic",
             verdict="undefined",
-            evidence=f"the paper leaves out {statement.leaves_out or 'the numbers'}",
+            evidence=f"nothing to test it with; missing: {statement.leaves_out or 'the numbers'}",
         )
     holds = all(one.holds for one in comparisons)
     return Ruling(layer="arithmetic", verdict="holds" if holds else statement.otherwise, evidence=sentence(comparisons))

@@ -18,11 +18,11 @@ from bench.audit.searched import search_line
 from bench.audit.suites import all_suites
 from bench.errors import unknown
 from bench.measure.cost_records import CostRecord, readable_costs
-from bench.measure.search_records import SearchRecord, read_search
+from bench.measure.search_records import SearchRecord, readable_searches
 from bench.spec import Frozen, Suite
 from bench.store import Record, Store
 
-CROSS_TABLE = "cross_table"
+AUDITORS = "auditors"  # the kind of a claim that the paper does not make: whatever comes out, nothing is owed
 
 
 class OperandShown(Frozen):
@@ -35,9 +35,10 @@ class OperandShown(Frozen):
 
 
 class Judged(Frozen):
-    """A claim, or a statement of a finding (`A21.1`), with what each layer says. `section` is of claims alone."""
+    """A claim, or a statement of a finding (`A21.1`), with what each layer says. `kind` and `section` are of claims."""
 
     id: str
+    kind: str
     section: str
     lines: tuple[int, ...]
     says: str
@@ -52,6 +53,10 @@ class Judged(Frozen):
 
     @property
     def is_against(self) -> bool:
+        return self.kind != AUDITORS and self.is_false
+
+    @property
+    def is_false(self) -> bool:
         return any(ruling.verdict in AGAINST for ruling in self.rulings)
 
     def ruling(self, layer: Layer) -> Ruling | None:
@@ -93,6 +98,11 @@ class Audit(Frozen):
         rulings = (claim.ruling(layer) for claim in self.claims)
         return Counter(ruling.verdict for ruling in rulings if ruling)
 
+    def holding(self, operation: str) -> int:
+        """How many claims of one operation hold by arithmetic."""
+        found = (claim.ruling("arithmetic") for claim in self.claims if claim.operation == operation)
+        return sum(ruling is not None and ruling.verdict == "holds" for ruling in found)
+
     def by_weight(self) -> list[tuple[str, list[JudgedFinding]]]:
         groups = [(title, [f for f in self.findings if f.weight == name]) for name, title in self.weights.items()]
         return [(title, group) for title, group in groups if group]
@@ -119,7 +129,7 @@ def run_audit(
     claims, findings = _chosen(book, only)
     records, damaged = reproductions(Store(results)) if "measured" in layers else ([], {})
     costs, left_out = readable_costs(results) if "cost" in layers else ([], [])
-    searches = read_search(results) if "cost" in layers else {}
+    searches, unsearched = readable_searches(results) if "cost" in layers else ({}, [])
     suites = all_suites() if "measured" in layers else ()
     evidence = Evidence(book.printed, costs, records, suites, searches)
     judged = {claim.id: _judge(claim, evidence, layers) for claim in book.claims}
@@ -131,8 +141,12 @@ def run_audit(
         claims=tuple(judged[claim.id] for claim in claims),
         findings=tuple(_judge_finding(finding, judged, evidence, layers) for finding in findings),
         weights=book.weights,
-        damaged=damaged | {f"cost record {number}": text for number, text in enumerate(left_out, start=1)},
+        damaged=damaged | _numbered("cost record", left_out) | _numbered("search record", unsearched),
     )
+
+
+def _numbered(name: str, problems: Sequence[str]) -> dict[str, str]:
+    return {f"{name} {number}": problem for number, problem in enumerate(problems, start=1)}
 
 
 def _chosen(book: Book, only: Collection[str]) -> tuple[Sequence[Claim], Sequence[Finding]]:
@@ -147,8 +161,8 @@ def _chosen(book: Book, only: Collection[str]) -> tuple[Sequence[Claim], Sequenc
 
 def _judge(statement: Statement, evidence: Evidence, layers: Collection[Layer]) -> Judged:
     claim = statement if isinstance(statement, Claim) else None
-    if claim and claim.kind == CROSS_TABLE:
-        layers = [layer for layer in layers if layer == "arithmetic"]  # whether the paper agrees with itself
+    if (claim and claim.kind) or statement.otherwise == "undefined":
+        layers = [layer for layer in layers if layer == "arithmetic"]  # printed numbers side by side
     found: Mapping[Layer, Ruling | None] = {
         "arithmetic": arithmetic.judge(statement, evidence.printed) if "arithmetic" in layers else None,
         "cost": cost.judge(statement, evidence.printed, evidence.costs) if "cost" in layers else None,
@@ -158,6 +172,7 @@ def _judge(statement: Statement, evidence: Evidence, layers: Collection[Layer]) 
     }
     return Judged(
         id=statement.id,
+        kind=claim.kind if claim else "",
         section=claim.section if claim else "",
         lines=claim.lines if claim else (),
         says=statement.says,
@@ -184,8 +199,10 @@ def _judge_finding(
     finding: Finding, judged: Mapping[str, Judged], evidence: Evidence, layers: Collection[Layer]
 ) -> JudgedFinding:
     statements = tuple(_judge(statement, evidence, layers) for statement in finding.statements)
-    claimed = [ruling for name in finding.claims for ruling in judged[name].rulings]
-    rulings = [ruling for one in statements for ruling in one.rulings] + claimed
+    claimed = [ruling for name in finding.claims if judged[name].kind != AUDITORS for ruling in judged[name].rulings]
+    own = [ruling for one in statements for ruling in one.rulings]
+    used = {ruling.layer for ruling in own}
+    steps = (ruling.next for ruling in (*own, *claimed) if ruling.next and ruling.layer in used)
     searched = search_line(evidence.searches, finding.search)
     search = SEARCH if finding.search and not searched else ""
     return JudgedFinding(
@@ -199,7 +216,7 @@ def _judge_finding(
         statements=statements,
         verdict=_verdict(statements, claimed, bool(finding.leaves_out)),
         searched=searched,
-        next=finding.next or search or next((ruling.next for ruling in rulings if ruling.next), ""),
+        next=finding.next or search or next(steps, ""),
     )
 
 

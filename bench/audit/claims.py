@@ -25,7 +25,9 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class Test(Frozen):
-    """One operation over operands. `otherwise`: the verdict where it is false; `note`: what a reader must know."""
+    """One operation over operands. `otherwise`: the verdict where it is false ('undefined': the paper does not say
+    whether it must be true); `note`: what a reader must know.
+    """
 
     __test__ = False  # pytest: this is no test of ours
 
@@ -35,7 +37,7 @@ class Test(Frozen):
     unit: str = ""
     tolerance: float = Field(0.0, ge=0)
     elsewhere: tuple[Any, ...] = ()
-    otherwise: Literal["fails", "impossible"] = "fails"
+    otherwise: Literal["fails", "impossible", "undefined"] = "fails"
     note: str = ""
 
     @field_validator("stated", mode="before")
@@ -77,13 +79,15 @@ class Statement(Test):
 
 
 class Claim(Statement):
-    """A claim of the paper. `lines` are lines of the text that paper.yaml names."""
+    """A claim of the paper. `lines` are lines of the text that paper.yaml names. `kind`: '' for its sentences,
+    'cross_table' for numbers that it prints twice, 'auditors' for a comparison that the paper does not make.
+    """
 
     section: str
     lines: tuple[int, ...]
     holds: bool | None = Field(description="what the auditors found by hand; no verdict is taken from it")
     audit: tuple[str, ...] = Field((), description="the findings about it")
-    kind: str = ""
+    kind: Literal["", "cross_table", "auditors"] = ""
     computed: float | None = None
     computed_differences: tuple[float, ...] = ()
 

@@ -11,16 +11,17 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.audit.claims import Statement, Test
 from bench.audit.operands import MEASURED, OtherLayerError, Printed
 from bench.audit.operations import Comparison, relation_words
 from bench.audit.quantity import Quantity, amount, difference, plain
 from bench.audit.ruling import LackingError, Ruling, Verdict
-from bench.audit.runs import MIN_SEEDS, Wanted, choose
+from bench.audit.runs import MIN_SEEDS, Wanted, choose, conditions_in_words
 from bench.audit.scores import Score, is_score, score_of
 from bench.audit.suites import next_step
+from bench.errors import UserError
 from bench.spec import Suite
 from bench.store import Record
 from bench.student import t_quantile
@@ -82,15 +83,18 @@ def _measure(
         command, cannot = next_step(asked, {score.exhibit for score in scores.values()}, suites)
         none = f"; no suite of this program runs {cannot.label}, {cannot.place}, yet" if cannot else ""
         raise LackingError("not run", lacking.evidence + none, command) from None
-    comparisons = _compared(test, scores, samples, printed, slack)
+    try:
+        comparisons = _compared(test, scores, samples, printed, slack)
+    except UserError as error:  # a ratio to a measured 0
+        return Ruling(layer="measured", verdict="undefined", evidence=f"{error} ({_seeds(chosen)})", runs=_ids(chosen))
     return _ruling(comparisons, {_key(score): sample for score, sample in samples.items()}, chosen)
 
 
 def _compared(
     test: Test, scores: Mapping[str, Score], samples: Mapping[Score, Sample], printed: Printed, slack: float = 0.0
 ) -> list[Comparison]:
-    """The comparisons that a measurement can decide: those in which it does not cancel. Without samples, all scores
-    are taken as 1.
+    """The comparisons that a measurement can decide: those in which it does not cancel. `slack` widens '=' alone.
+    Without samples, all scores are taken as 1.
     """
 
     def lookup(name: str) -> Quantity:
@@ -100,8 +104,8 @@ def _compared(
         mean = samples[score].mean if samples else 1.0
         return Quantity(mean, "%", plain(mean), score.wanted.label, {_key(score): 1.0})
 
-    made = test.comparisons(lookup, slack)
-    return [one for one in made if any(difference([one.left, one.right]).slopes.values())]
+    made = [one for one in test.comparisons(lookup) if any(difference([one.left, one.right]).slopes.values())]
+    return [replace(one, tolerance=max(one.tolerance, slack)) if one.relation == "=" else one for one in made]
 
 
 def _key(score: Score) -> str:
@@ -140,8 +144,9 @@ def decide(comparison: Comparison, low: float, high: float) -> bool | None:
         return True if inside else False if outside else None
     if comparison.relation in ("<", "<="):
         low, high = -high, -low
-    edge = -wide if comparison.relation in ("<=", ">=") else 0.0
-    return True if low > edge else False if high < edge else None
+    if comparison.relation in ("<=", ">="):
+        return True if low >= -wide else False if high < -wide else None
+    return True if low > 0 else False if high < 0 else None
 
 
 def _ruling(
@@ -157,10 +162,12 @@ def _ruling(
     worst = False if verdict == "not reproduced" else None if verdict == "tie" else True
     deciding = [line for line, answer in zip(lines, answers, strict=True) if answer is worst]
     more = f"; and {len(lines) - len(deciding)} more" if len(lines) > len(deciding) else ""
-    runs = tuple(dict.fromkeys(run.run_id for group in chosen.values() for run in group))
-    return Ruling(
-        layer="measured", verdict=verdict, evidence=f"{'; '.join(deciding)}{more} ({_seeds(chosen)})", runs=runs
-    )
+    evidence = f"{'; '.join(deciding)}{more} ({_seeds(chosen)})"
+    return Ruling(layer="measured", verdict=verdict, evidence=evidence, runs=_ids(chosen))
+
+
+def _ids(chosen: Mapping[Wanted, Sequence[Record]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(run.run_id for group in chosen.values() for run in group))
 
 
 def _line(one: Comparison, low: float, high: float, answer: bool | None, level: float) -> str:
@@ -175,6 +182,6 @@ def _line(one: Comparison, low: float, high: float, answer: bool | None, level: 
 
 
 def _seeds(chosen: Mapping[Wanted, Sequence[Record]]) -> str:
-    """'MaskAttn-UNet 3 seeds, U-Net 3 seeds; profile full'."""
+    """'MaskAttn-UNet 3 seeds, U-Net 3 seeds; profile full', with how they were tuned and where backbones start from."""
     counts = ", ".join(f"{one.label} {len(runs)} seeds" for one, runs in chosen.items())
-    return f"{counts}; profile {next(iter(chosen.values()))[0].spec.profile}"
+    return "; ".join((counts, *conditions_in_words([runs[0].spec for runs in chosen.values()])))

@@ -18,8 +18,8 @@ DECIDED: tuple[Verdict, ...] = (*AGAINST, "tie", "holds", "reproduced")
 MEANING: dict[Verdict, str] = {
     "holds": "the numbers bear the statement out",
     "fails": "the numbers contradict the statement",
-    "impossible": "no measurement could bear it out: arithmetic or a definition rules it out",
-    "undefined": "the paper does not say enough to test it; the line says what is left out",
+    "impossible": "arithmetic or a definition rules it out, under the conditions that the statement itself names",
+    "undefined": "stated once, or too little is said to hold numbers against it: by itself no fault of the sentence",
     "not run": "it can be decided, and the runs or counts for it are not there; the line says what to run",
     "reproduced": "measured on the claim's own dataset, size and split, over three seeds or more, and borne out",
     "not reproduced": "measured in the same way, and contradicted",

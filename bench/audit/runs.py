@@ -1,8 +1,8 @@
 """Which finished runs may speak for a printed number, and under which conditions several numbers are compared.
 
 Only runs on the claim's own dataset, size and task, trained and evaluated on the whole official splits for as long as
-a reproduction's profile says. All runs behind one claim have the profile, the versions of the code, the way of tuning
-and the data in common.
+a reproduction's profile says. All runs behind one claim have the profile, the versions of the code, the way of tuning,
+the data and, where they have a backbone, what it starts from in common.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.store import Record, Store
 from models.registry import REGISTRY, full_options
 
 MIN_SEEDS = 3
-UNTIED = "backbone_weights"  # where a backbone starts from is the profile's business, not another network's
+START = "backbone_weights"  # where a backbone starts from is a condition, and makes no other network
 
 Network = tuple[str, tuple[tuple[str, Any], ...]]  # the builder and its options
 Data = tuple[str, str]  # the hashes of a split's truth and pixels
@@ -46,7 +46,7 @@ class Wanted:
 
 def network(model: str, options: Mapping[str, Any]) -> Network:
     """Two registered names with one builder and the same options are one network."""
-    kept = {name: value for name, value in full_options(model, options).items() if name != UNTIED}
+    kept = {name: value for name, value in full_options(model, options).items() if name != START}
     return REGISTRY[model].builder, tuple(sorted(kept.items()))
 
 
@@ -96,16 +96,42 @@ def choose(records: Iterable[Record], asked: Sequence[Wanted]) -> dict[Wanted, l
 
 
 def _conditions(spec: RunSpec) -> tuple[Any, ...]:
-    return spec.profile, spec.recipe_version, spec.protocol_version, spec.recipe.tuning is not None
+    """The last is what the backbone starts from, None without one."""
+    tuning = spec.recipe.tuning
+    search = tuning and (tuning.factors, tuning.metric, tuning.held_out, tuning.seed)
+    return spec.profile, spec.recipe_version, spec.protocol_version, search, spec.options.get(START)
+
+
+def _is_under(spec: RunSpec, conditions: tuple[Any, ...]) -> bool:
+    """A network without a backbone goes with any start."""
+    *same, start = _conditions(spec)
+    return same == [*conditions[:-1]] and start in (None, conditions[-1])
+
+
+def conditions_in_words(specs: Sequence[RunSpec]) -> tuple[str, ...]:
+    """('profile full', 'rates tuned over 0.3, 1, 3 by PQ on 20 % of the training images, seed 0', 'backbones start from
+    imagenet') of specs under the same conditions; what is usual or absent is not named.
+    """
+    words = [f"profile {specs[0].profile}"]
+    if tuning := specs[0].recipe.tuning:
+        factors = ", ".join(f"{factor:g}" for factor in tuning.factors)
+        share = f"{tuning.held_out} % of the training images"
+        words.append(f"rates tuned over {factors} by {tuning.metric} on {share}, seed {tuning.seed}")
+    if starts := [str(start) for spec in specs if (start := spec.options.get(START))]:
+        words.append(f"backbones start from {starts[0].replace('none', 'random weights')}")
+    return tuple(words)
 
 
 def _rank(spec: RunSpec) -> tuple[Any, ...]:
-    """The longest training first, then today's code, then tuned rates."""
-    return ORDER.index(spec.profile), -spec.recipe_version, -spec.protocol_version, spec.recipe.tuning is None
+    """The longest training first, then today's code, tuned rates, and the profile's own start of a backbone."""
+    start = spec.options.get(START)
+    usual = start == profile_named(spec.profile).backbone_weights
+    code = -spec.recipe_version, -spec.protocol_version
+    return ORDER.index(spec.profile), *code, spec.recipe.tuning is None, not usual, repr(_conditions(spec))
 
 
 def _settings(records: Iterable[Record], conditions: tuple[Any, ...]) -> list[list[Record]]:
-    groups = settings(record for record in records if _conditions(record.spec) == conditions)
+    groups = settings(record for record in records if _is_under(record.spec, conditions))
     return [group for group in groups if len({record.spec.seed for record in group}) >= MIN_SEEDS]
 
 
@@ -145,7 +171,7 @@ def _what_lacks(fitting: Mapping[Wanted, Sequence[Record]]) -> str:
     """'needs 3 seeds of each, has: MaskAttn-UNet 0, U-Net 2 (panoptic on coco at 128x128)'."""
     seeds = {one: len({record.spec.seed for record in records}) for one, records in fitting.items()}
     if min(seeds.values()) >= MIN_SEEDS:
-        return "the runs differ in profile, version of the code, tuning or data, and cannot be compared"
+        return "the runs differ in profile, version of the code, tuning, backbone or data, and cannot be compared"
     places: dict[str, list[str]] = defaultdict(list)
     for one, count in seeds.items():
         places[one.place].append(f"{one.label} {count}")

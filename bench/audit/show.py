@@ -27,6 +27,8 @@ def summary(audit: Audit) -> Iterator[str]:
     yield f"{len(audit.claims)} claims and {len(audit.findings)} findings, judged from files: nothing is run for this."
     yield ""
     yield from counts(audit)
+    if "arithmetic" in audit.layers:
+        yield repeats(audit)
     yield ""
     yield from _damaged(audit)
     yield "What speaks against the paper, the weightiest first; in brackets the claims that fail with it"
@@ -36,6 +38,7 @@ def summary(audit: Audit) -> Iterator[str]:
     told = {name for finding in audit.findings if finding.verdict in AGAINST for name in finding.claims}
     yield from (line for claim in audit.claims if claim.is_against and claim.id not in told for line in _short(claim))
     yield ""
+    yield from _not_owed(audit)
     yield "every claim: --all;  some, in full: --only C57,A21;  for programs: --json;  the words: docs/audit.md"
 
 
@@ -88,11 +91,28 @@ def count_rows(audit: Audit) -> list[tuple[str, list[str]]]:
     return [(n, [str(sum(c[v] for v in verdicts) or "-") for _, verdicts in COLUMNS]) for n, c in found]
 
 
+def repeats(audit: Audit) -> str:
+    """How little some of what holds says."""
+    return (
+        f"Of the {audit.count('arithmetic')['holds']} claims that hold by arithmetic {audit.holding('restate')} only "
+        f"repeat numbers of a table and {audit.holding('setting')} a setting."
+    )
+
+
 def section(name: str) -> str:
     """'Sec. 4.3', 'App. B.2', 'Table 4 caption'."""
     if name[:1].isdigit():
         return f"Sec. {name}"
     return f"App. {name}" if name.startswith("B.") else name
+
+
+def _not_owed(audit: Audit) -> Iterator[str]:
+    """Comparisons that the paper does not make: told apart, since they speak against nothing that it says."""
+    made = [claim for claim in audit.claims if claim.is_false and not claim.is_against]
+    if made:
+        yield "Counted above as fails, but comparisons of the auditors: the paper does not make them"
+        yield from (line for claim in made for line in _short(claim))
+        yield ""
 
 
 def _damaged(audit: Audit) -> Iterator[str]:
@@ -107,8 +127,7 @@ def _short_finding(finding: JudgedFinding, claims: Mapping[str, Judged]) -> Iter
     yield f"{finding.id}  {finding.verdict}: {finding.title}{named}"
     found = [(one, r) for one in (*finding.statements, *failing) for r in one.rulings if r.verdict in AGAINST]
     one, ruling = min(found, key=lambda pair: VERDICTS.index(pair[1].verdict))
-    prefix = f"{one.id}: " if one in failing else ""
-    yield f"       {prefix}{_told(one, ruling)}"
+    yield f"       {one.id if one in failing else one.says}: {_told(one, ruling)}"
 
 
 def _short(claim: Judged) -> Iterator[str]:

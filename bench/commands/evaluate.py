@@ -11,13 +11,14 @@ from bench.commands.options import data_roots, prepared_root, terminal
 from bench.commands.progress import advancing
 from bench.commands.suites import preparation
 from bench.data.catalog import DataRoots, Missing, find
+from bench.data.intact import assure
 from bench.data.prepared import Prepared, prepare_sizes
 from bench.data.source import Source
 from bench.errors import FAILED, OK, UserError, unknown
 from bench.execute.local import count_gpus
 from bench.protocols import KEYS
 from bench.spec import PROTOCOL_VERSION, size_text
-from bench.store import Record, Store
+from bench.store import REDO, Record, Store
 from models.registry import REGISTRY
 
 if TYPE_CHECKING:
@@ -39,19 +40,27 @@ def evaluate(options: argparse.Namespace) -> int:
 def _evaluated(store: Store, run_id: str, options: argparse.Namespace, roots: DataRoots, prepared: Path) -> bool:
     """Says what came of one run; True where it has numbers that could not be confirmed."""
     try:
-        record = store.record(run_id)
-        reason = refusal(record)
-        if reason is None and options.all and _has_all(record):
-            reason = "its record has every number of today"
-        if reason:
-            raise UserError(f"{run_id}: {reason}")
-        wrong, said = _one(store, record, roots, prepared, options.accept)
+        record = _evaluable(store, run_id, options.all)
+        wrong, said = _one(store, record, roots, prepared, options)
     except UserError as error:
         if not options.all:
             raise
         wrong, said = False, f"left out: {str(error).removeprefix(f'{run_id}: ')}"
     terminal().print(f"{run_id}: {said}")
     return wrong
+
+
+def _evaluable(store: Store, run_id: str, lacking: bool) -> Record:
+    """The record. Raises UserError where it cannot be evaluated again or, with `lacking`, lacks nothing."""
+    record = store.look(run_id)
+    if not isinstance(record, Record):
+        raise UserError(f"{record.reason}; {REDO}" if record else f"{run_id}: it has no record any more")
+    reason = refusal(record)
+    if reason is None and lacking and _has_all(record):
+        reason = "its record has every number of today"
+    if reason:
+        raise UserError(f"{run_id}: {reason}")
+    return record
 
 
 def refusal(record: Record) -> str | None:
@@ -83,7 +92,9 @@ def _chosen(store: Store, runs: list[str]) -> list[str]:
     return runs or known
 
 
-def _one(store: Store, record: Record, roots: DataRoots, prepared: Path, accept: bool) -> tuple[bool, str]:
+def _one(
+    store: Store, record: Record, roots: DataRoots, prepared: Path, options: argparse.Namespace
+) -> tuple[bool, str]:
     """Evaluates one run again and, where its numbers come out as recorded or are accepted, writes them.
 
     Returns whether they came out otherwise and stay unwritten, and a sentence.
@@ -91,10 +102,13 @@ def _one(store: Store, record: Record, roots: DataRoots, prepared: Path, accept:
     from bench.again import evaluate_again, write_again
 
     source, val = _data(record, roots, prepared)
-    samples = record.folder / "samples" if accept else None
+    assure([val.folder])
+    accept = options.accept
+    samples = record.folder / ".samples" if accept else None  # they take the old ones' place at the end
     with store.lock(record.run_id) as mine:
         if not mine:
             raise UserError(f"{record.run_id}: another process has it in hand")
+        record = _evaluable(store, record.run_id, options.all)  # which may have been written since it was read
         with advancing(terminal()) as advance:
             again = evaluate_again(
                 record, val, source, _place(record), lambda done, of: advance("images", done, of), samples
@@ -102,7 +116,7 @@ def _one(store: Store, record: Record, roots: DataRoots, prepared: Path, accept:
         if again.differs and not accept:
             other = "; ".join(again.differs)
             return True, f"NOT as recorded: {other}. Its record stays; --accept writes the new numbers"
-        write_again(store, record, again)
+        write_again(store, record, again, samples)
     return False, _done(again)
 
 

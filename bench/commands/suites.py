@@ -17,10 +17,11 @@ from bench.disk import amount, require
 from bench.display import Display, duration, place_text
 from bench.errors import FAILED, OK, UserError
 from bench.execute.local import Machine, count_gpus, execute_all
-from bench.plan import EMBEDDED, HERE, Cell, Choice, Plan, Progress, load_named, make_plan
+from bench.plan import EMBEDDED, HERE, Cell, Choice, Plan, Progress, load_named, looked_up, make_plan
 from bench.report.build import build_reports
 from bench.spec import NO_TRAINING, Suite, size_text
 from bench.store import Store
+from bench.train.checkpoints import Checkpoints
 from bench.tune import Search, read_factors, tune_command, tuned_plan
 from models.registry import find as find_model
 
@@ -60,6 +61,7 @@ def carry_out(options: argparse.Namespace, choice: Choice, machine: Machine, pla
         raise UserError(
             f"nothing to run at this size: {'; '.join(plan.skipped)}; the profile {choice.profile.name} may cap it"
         )
+    _sweep(plan, store)
     chosen = [cell for cell in plan.cells if _is_chosen(cell, options.only)]
     console.print(_headline(choice, plan, chosen, machine.jobs))
     if not chosen:
@@ -96,6 +98,16 @@ def _plan(options: argparse.Namespace, choice: Choice, store: Store, prepare_dat
     return tuned_plan(made, store, search, tune_command(options.suite, options.profile, search.factors))
 
 
+def _sweep(plan: Plan, store: Store) -> None:
+    """Removes the checkpoints of runs that are done: left by a process killed between its last two steps."""
+    for cell in plan.cells:
+        folder = store.folder(cell.spec.run_id) / "checkpoint"
+        if cell.state == "done" and any(folder.glob("step-*")):
+            with store.lock(cell.spec.run_id) as mine:
+                if mine:
+                    Checkpoints(folder, cell.spec.run_id).clear()
+
+
 def _done_rows(display: Display, plan: Plan) -> Display:
     """Shows what earlier calls finished."""
     for cell in plan.cells:
@@ -105,20 +117,36 @@ def _done_rows(display: Display, plan: Plan) -> Display:
 
 
 def _verdict(console: Console, plan: Plan, store: Store, next_step: str) -> int:
-    """Names every run of the plan that failed or diverged, and what to do next; the exit code."""
-    states = {cell.spec.run_id: store.whole(cell.spec.run_id) for cell in plan.cells}
-    bad = {run_id: status for run_id, status in states.items() if status is not None and status.state != "done"}
-    for run_id, status in bad.items():
-        console.print(f"  {status.state}: {run_id}: {status.reason}")
-    if bad:
+    """Names every run of the plan that failed, diverged or is damaged, and what to do next; the exit code."""
+    cells = [looked_up(cell, store) for cell in plan.cells]
+    states = {cell.state for cell in cells}
+    for cell in cells:
+        if reason := _complaint(cell):
+            console.print(f"  {cell.state}: {cell.spec.run_id}: {reason}")
+    if states & {"failed", "diverged"}:
         console.print("next: the same command with `--only failed` runs these again")
-    else:
+    if "damaged" in states:
+        console.print("next: the same command with `--only damaged` runs the damaged ones again, from the beginning")
+    if states & {"started", "missing"}:
+        console.print("next: the same command runs what is left")
+    if states == {"done"}:
         console.print(f"next: {next_step}")
-    return OK if all(status is not None and status.state == "done" for status in states.values()) else FAILED
+    return OK if states == {"done"} else FAILED
+
+
+def _complaint(cell: Cell) -> str | None:
+    """Why a run that ended has no numbers."""
+    if cell.status is not None and cell.state != "done":
+        return cell.status.reason or "no reason is recorded"
+    return cell.damaged
 
 
 def _is_chosen(cell: Cell, only: str | None) -> bool:
-    """A run that diverged did end: it would diverge again, so it is redone only when asked for."""
+    """A run that diverged did end: it would diverge again, so it is redone only when asked for. So is one that is
+    damaged, of which something may be left to save, or which a newer program wrote.
+    """
+    if only == "damaged":
+        return cell.state == "damaged"
     if only == "missing":
         return cell.state in ("started", "missing")
     if only == "failed":
@@ -200,7 +228,8 @@ def plan(options: argparse.Namespace) -> int:
     for cell in made.cells:
         expected = f", about {duration(cell.seconds)}" if cell.seconds is not None and cell.state != "done" else ""
         saved = f", saved at {place_text(cell.place)}" if cell.place else ""
-        console.print(f"{cell.state:9}{cell.spec.run_id}{saved}{expected}")
+        why = f": {cell.damaged}" if cell.damaged else ""
+        console.print(f"{cell.state:9}{cell.spec.run_id}{saved}{expected}{why}")
     chosen = [cell for cell in made.cells if cell.state in ("started", "missing", "pending", "failed")]
     console.print(_headline(choice, made, chosen))
     return OK
@@ -214,7 +243,7 @@ def _plan_row(cell: Cell) -> dict[str, object]:
 def status(options: argparse.Namespace) -> int:
     made = _plan(options, read_choice(options), Store(options.results))
     states = Counter(cell.state for cell in made.cells)
-    bad = {c.spec.run_id: c.status.reason for c in made.cells if c.status is not None and c.state != "done"}
+    bad = {cell.spec.run_id: reason for cell in made.cells if (reason := _complaint(cell))}
     started = {cell.spec.run_id: cell.place for cell in made.cells if cell.place}
     if options.json:
         missing = {name: entry.what for name, entry in made.missing.items()}

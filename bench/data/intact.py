@@ -44,5 +44,5 @@ def _stamp(folder: Path) -> dict[str, list[int]]:
 def _found(folder: Path) -> object:
     try:
         return json.loads((folder / FOUND).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

@@ -25,7 +25,7 @@ def recall(source: Source, prepared: Path) -> int | None:
     try:
         found = json.loads((prepared / source.name / NAME).read_bytes())
         return int(found["problems"]) if found["fingerprints"] == _fingerprints(source) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

@@ -8,7 +8,7 @@ Shape letters: R rows of class counts, D detections, K categories, T IoU thresho
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def recompute(path: Path, is_thing: Sequence[bool]) -> Recomputed:
 
     table = pq.read_table(path)
     rows, found = (table.filter(pc.equal(table["kind"], kind)) for kind in ("class", "detection"))
-    thresholds = np.array(json.loads(table.schema.metadata[b"iou_thresholds"]))
+    thresholds = _thresholds(table.schema.metadata or {})
     sums = _sums(rows, len(is_thing))
     per_class = _per_class(sums)
     precision, recall = _precision(_detections(found, len(thresholds)), sums["instances"], len(thresholds))
@@ -63,6 +63,14 @@ def recompute(path: Path, is_thing: Sequence[bool]) -> Recomputed:
         totals[name] = _mean(precision[np.isclose(thresholds, level)])
     classes = [{name: _mean(values[k : k + 1]) for name, values in per_class.items()} for k in range(len(is_thing))]
     return Recomputed(totals, classes)
+
+
+def _thresholds(metadata: Mapping[bytes, bytes]) -> NDArray[np.float64]:
+    """(T,) Raises ValueError where the table does not say them."""
+    thresholds = np.array(json.loads(metadata.get(b"iou_thresholds", b"null")))
+    if thresholds.ndim != 1 or thresholds.dtype.kind != "f":
+        raise ValueError("it does not say its IoU thresholds")
+    return thresholds
 
 
 def same(one: float | int | None, other: float | int | None) -> bool:

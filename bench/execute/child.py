@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
@@ -11,21 +13,24 @@ from typing import Any
 
 from bench.execute.log import SHOW, Log, print_into
 from bench.execute.signals import hear
+from bench.lock import LOST, LostLeaseError
 from bench.plan import Cell
 from bench.stop import Stop, StoppedError
 
+UNKNOWN = 255  # multiprocessing's exit code of a process whose fork server, which would tell how it ended, has died
 SHOWING = 2.0  # seconds that a process has for printing where it hangs
 
 
 class Child:
     """A started process. `attempt`: the number that it has given its attempt; `stopped`: it was asked to leave, and
-    says that it does; `cause`: why we have killed it; `heard`: when it said something last.
+    says that it does; `cause`: why we have killed it; `heard`: when it said something last; `orphaned`: it lives on
+    although its fork server has died, so nobody will know how it ends.
     """
 
     def __init__(self, context: Any, cell: Cell, settings: dict[str, Any]) -> None:
         self.cell = cell
         self.attempt: int | None = None
-        self.stopped, self.over = False, False
+        self.stopped, self.over, self.orphaned = False, False, False
         self.cause: str | None = None
         messages, says = context.Pipe(duplex=False)
         output, prints = context.Pipe(duplex=False)
@@ -39,14 +44,14 @@ class Child:
         self._open = [messages, output]
 
     def terminate(self) -> None:
-        self.process.terminate()
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        self.process.kill()
+        self._signal(signal.SIGKILL)
 
     def sources(self) -> list[Any]:
         """What becomes ready when there is something to `take`."""
-        return [*self._open, self.process.sentinel]
+        return [*self._open] if self.orphaned else [*self._open, self.process.sentinel]
 
     def take(self) -> Iterator[dict[str, Any]]:
         """The messages that are there; sets `over` once the process has ended and nothing more can come."""
@@ -59,7 +64,7 @@ class Child:
             yield message
         if self.log.connection in self._open and not self.log.read():
             self._close(self.log.connection)
-        if ended and not self.over:
+        if ended and not self.over and not self._lives_on():
             self.over = True
             for connection in tuple(self._open):
                 self._close(connection)
@@ -74,6 +79,19 @@ class Child:
             pass
         self.kill()
 
+    def _lives_on(self) -> bool:
+        """Whether the process of a dead fork server is still at work; the end of its pipe is then its own end."""
+        if not self.orphaned and self.process.exitcode == UNKNOWN and _is_alive(self.process.pid):
+            self.orphaned = True
+        return self.orphaned and self._messages in self._open
+
+    def _signal(self, number: int) -> None:
+        if not self.orphaned:
+            self.process.terminate() if number == signal.SIGTERM else self.process.kill()
+        elif not self.over:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
+
     def _next(self) -> dict[str, Any] | None:
         try:
             if self._messages in self._open and self._messages.poll():
@@ -86,6 +104,14 @@ class Child:
     def _close(self, connection: Connection) -> None:
         self._open.remove(connection)
         connection.close()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _execute(says: Connection, prints: Connection, cell: Cell, settings: dict[str, Any]) -> None:
@@ -107,3 +133,5 @@ def _execute(says: Connection, prints: Connection, cell: Cell, settings: dict[st
         execute(job, send, stop)
     except StoppedError as stopped:
         send({"kind": "stopped", "by": stopped.by, "place": stopped.place})
+    except LostLeaseError:
+        sys.exit(LOST)

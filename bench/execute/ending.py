@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.lock import LOST
+from bench.lock import LOST, LostLeaseError
 from bench.spec import RunSpec
-from bench.store import Status, Store, read_json
+from bench.store import Status, Store, read_attempt
 
 
 def settle(
@@ -22,18 +23,20 @@ def settle(
     output: its last lines, kept with an attempt that failed; cause: why it was killed, where it was by us. Raises
     UserError where nothing can be written.
     """
-    status = store.status(spec.run_id)
+    status = store.whole(spec.run_id)
     if code == 0 and (number is None or (status is not None and status.state == "done")):
         return status
     try:
         with store.lock(spec.run_id) as mine:
             return _record(spec, store, number, output, cause or _how(code, output)) if mine else None
+    except LostLeaseError:
+        return None
     except OSError as error:
         raise UserError(f"{store.root} cannot be written to: {error}; put that right and repeat the command") from None
 
 
 def _record(spec: RunSpec, store: Store, number: int | None, output: Sequence[str], reason: str) -> Status:
-    status = store.status(spec.run_id)
+    status = store.whole(spec.run_id)
     if status is not None and (status.state == "done" or status.attempt == number):
         return status if status.state == "done" else _finish(store, status, output)
     if number is None or not _attempt(store, spec.run_id, number).is_file():
@@ -45,8 +48,8 @@ def _finish(store: Store, status: Status, output: Sequence[str]) -> Status:
     """Adds the output to the attempt; status.json comes last, as always."""
     path = _attempt(store, status.run_id, status.attempt)
     attempt: dict[str, Any] = {"schema_version": 1, "number": status.attempt}
-    if path.is_file():
-        attempt |= read_json(path)
+    with suppress(UserError):  # absent or damaged
+        attempt |= read_attempt(path)
     store.write_attempt(status.run_id, status.attempt, attempt | ({"log_tail": list(output)} if output else {}))
     store.finish(status)
     return status

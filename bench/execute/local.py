@@ -24,6 +24,7 @@ from bench.store import Status, Store
 from models.registry import find
 
 LOOK = 1.0  # seconds between two looks at who hangs
+ORPHANED = "its process ended, and how is not known: the fork server had died before"
 LEAVING = 120.0  # seconds that a run has for saving, where an error ends the command
 
 Event = Callable[[Cell, dict[str, Any]], None]
@@ -55,6 +56,7 @@ def execute_all(cells: Sequence[Cell], store: Store, machine: Machine, on_event:
         try:
             while waiting or running:
                 while waiting and len(running) < machine.jobs and stop.by is None:
+                    _ensure_fork_server()
                     running.append(Child(context, waiting.popleft(), _settings(store, machine)))
                     if stop.by is not None:  # it came before the process was in the list
                         running[-1].terminate()
@@ -89,10 +91,15 @@ def _fork_server(cells: Sequence[Cell], threads: int) -> Any:
     entries = [find(cell.spec.model) for cell in cells]
     networks = {entry.builder.partition(":")[0] for entry in entries if entry.is_network}
     context.set_forkserver_preload(["bench.run", *sorted(networks)])
+    _ensure_fork_server()
+    return context
+
+
+def _ensure_fork_server() -> None:
+    """Starts it, also in place of one that has died."""
     resource_tracker.ensure_running()  # it would unblock signals in the midst of the next
     with unheard():
         forkserver.ensure_running()
-    return context
 
 
 def _settings(store: Store, machine: Machine) -> dict[str, Any]:
@@ -122,7 +129,10 @@ def _listen(running: list[Child], on_event: Event, stall_s: float) -> list[Child
 
 def _status(ended: Child, store: Store) -> Status | None:
     code, output = ended.process.exitcode, ended.log.tail()
-    return settle(ended.cell.spec, store, code, None if ended.stopped else ended.attempt, output, ended.cause)
+    if ended.orphaned and ended.stopped:
+        code = 0  # it left as it was asked to
+    cause = ended.cause or (ORPHANED if ended.orphaned else None)
+    return settle(ended.cell.spec, store, code, None if ended.stopped else ended.attempt, output, cause)
 
 
 def count_gpus() -> int:

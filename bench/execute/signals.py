@@ -1,4 +1,4 @@
-"""What a signal does while runs are executed: they save and leave; a second Ctrl-C leaves at once."""
+"""What a signal does while runs are executed: they save and leave; a Ctrl-C more than a second later leaves at once."""
 
 from __future__ import annotations
 

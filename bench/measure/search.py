@@ -22,10 +22,10 @@ from bench.measure.search_records import (
     Reading,
     SearchRecord,
     Target,
+    printed,
     search_file,
 )
 from bench.measure.tally import KEPT, Found, Tally, by_rank
-from bench.paper.numbers import paper
 from bench.spec import size_text
 from bench.store import write_json
 
@@ -53,11 +53,6 @@ def search(of: Readings, wanted: Search, size: Size = SIZE) -> SearchRecord:
         for group in groups(name, family, size):
             tally.add(group)
     return record(of, families, tally, size)
-
-
-def printed(wanted: Search) -> Target:
-    cells = {cell.id: cell.value for table in paper().tables.values() for cell in table.cells}
-    return Target(parameters_m=cells[wanted.parameters], flops_g=cells[wanted.flops])
 
 
 def record(of: Readings, families: dict[str, Family], tally: Tally, size: Size) -> SearchRecord:

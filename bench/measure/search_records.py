@@ -8,9 +8,12 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from bench.errors import UserError
-from bench.store import Strict
+from bench.measure.readings import Search, readings, readings_sha256
+from bench.paper.numbers import paper
+from bench.store import Strict, read_bytes
 
 FOLDER = "search"
+COMMAND = "python -m bench audit --search"
 
 
 class Target(Strict):
@@ -128,14 +131,47 @@ def search_file(results: Path, name: str) -> Path:
 
 def read_search(results: Path) -> dict[str, SearchRecord]:
     """By the network searched for; empty where nothing was. Raises UserError for a damaged file."""
-    return {path.stem: _read(path) for path in sorted((results / FOLDER).glob("*.json"))}
+    return {path.stem: _read(path) for path in _files(results)}
+
+
+def readable_searches(results: Path) -> tuple[dict[str, SearchRecord], list[str]]:
+    """The records that answer today's question, and in words why each of the others does not."""
+    found, left_out = {}, []
+    for path in _files(results):
+        try:
+            record = _read(path)
+        except UserError as error:
+            left_out.append(str(error).replace(str(results), results.name))
+            continue
+        if _is_current(path.stem, record):
+            found[path.stem] = record
+        else:
+            left_out.append(f"{FOLDER}/{path.name} is of other printed numbers or readings than today's: {COMMAND}")
+    return found, left_out
+
+
+def printed(wanted: Search) -> Target:
+    cells = {cell.id: cell.value for table in paper().tables.values() for cell in table.cells}
+    return Target(parameters_m=cells[wanted.parameters], flops_g=cells[wanted.flops])
+
+
+def _is_current(name: str, record: SearchRecord) -> bool:
+    """Whether both numbers looked for, those of `joint` too, and the readings are still those of the search."""
+    searches = readings().searches
+    if name not in searches or record.readings_sha256 != readings_sha256():
+        return False
+    other = searches[name].without_modules
+    joint = printed(searches[other]) if other else None
+    return record.target == printed(searches[name]) and (record.joint.other if record.joint else None) == joint
+
+
+def _files(results: Path) -> list[Path]:
+    return sorted((results / FOLDER).glob("*.json"))
 
 
 def _read(path: Path) -> SearchRecord:
     try:
-        return SearchRecord.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        return SearchRecord.model_validate_json(read_bytes(path))
+    except (OSError, ValueError) as error:
         problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise UserError(
-            f"{path} is no record of a search ({problem}); remove it and run `python -m bench audit --search`"
-        ) from None
+        raise UserError(f"{path} is no record of a search ({problem}); remove it and run `{COMMAND}`") from None

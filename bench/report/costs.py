@@ -120,10 +120,11 @@ def _at_size(costs: Sequence[CostRecord], size: tuple[int, int]) -> Section:
     here = {cost.model: cost for cost in costs if cost.size == size}
     text = size_text(size)
     rows = [_row(model, [_cell(q, here[model]) for q in AT_A_SIZE]) for model in _models(list(here.values()))]
+    timed = any(_milliseconds(cost, "median_s") is not None for cost in here.values())
     table = Table(
         key=f"{SUBJECT.name}/{text}",
         title=f"At {text}",
-        label="random weights; latency of the machine named below",
+        label="random weights" + ("; latency of the machine named below" if timed else ""),
         columns=tuple(_column(q, size=text) for q in AT_A_SIZE),
         rows=tuple(rows),
         size=text,

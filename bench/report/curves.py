@@ -50,20 +50,35 @@ def learning_curves(name: str, title: str, lines: Sequence[Variant]) -> Chart | 
 
 
 def convergence(lines: Iterable[Variant]) -> list[str]:
-    """The rule and the rows that it finds still falling, as one note; none where no run has two epochs."""
-    known, falling = 0, []
-    for variant in lines:
-        for split, runs in variant.runs.items():
-            falls = [fall for run in runs if (fall := last_fall(run)) is not None]
-            known += bool(falls)
-            fall = sum(falls) / len(falls) if falls else 0.0
-            if fall > STILL_FALLING:
-                where = f"{variant.label} on {dataset_label(split.dataset)}"
-                falling.append(f"{where}: the loss still fell by {number(100 * fall, 1)} %")
+    """The rule and the rows that it finds still falling, then those it says nothing of: whose loss rose, and those
+    without two epochs. One note; none where no run has two epochs.
+    """
+    falls = [
+        (f"{variant.label} on {dataset_label(split.dataset)}", _mean_fall(runs))
+        for variant in lines
+        for split, runs in variant.runs.items()
+    ]
+    known = [(row, fall) for row, fall in falls if fall is not None]
     if not known:
         return []
-    found = f"Not converged: {'; '.join(falling)}" if falling else "All rows count as converged"
-    return [f"{RULE}. {found}."]
+    falling = [f"{row}: the loss still fell by {_percent(f)} %" for row, f in known if f > STILL_FALLING]
+    rising = [f"{row} by {_percent(-f)} %" for row, f in known if f < -STILL_FALLING]
+    unjudged = [row for row, fall in falls if fall is None]
+    told = [f"Not converged: {'; '.join(falling)}"] if falling else []
+    told += [f"The loss rose: {'; '.join(rising)}"] if rising else []
+    told += [f"Not judged, for want of two epochs: {'; '.join(unjudged)}"] if unjudged else []
+    if not falling and len(rising) < len(known):
+        told.append("All other rows count as converged" if told else "All rows count as converged")
+    return [f"{'. '.join((RULE, *told))}."]
+
+
+def _mean_fall(runs: Iterable[Record]) -> float | None:
+    falls = [fall for run in runs if (fall := last_fall(run)) is not None]
+    return sum(falls) / len(falls) if falls else None
+
+
+def _percent(fraction: float) -> str:
+    return number(100 * fraction, 1)
 
 
 def last_fall(record: Record) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.measure.analytic import Attention, attention, mask_parameters
-from bench.measure.search_records import Joint, Moved, Reading, SearchRecord, Target, read_search
+from bench.measure.search_records import Joint, Moved, Reading, SearchRecord, Target, readable_searches
 from bench.report.facts import Facts
 from bench.report.table import NONE, number
 
@@ -29,8 +29,8 @@ HOW = (
 
 
 def search_section(results: Path) -> tuple[Facts, ...]:
-    """What the records of the search say; what to run where there is none. Raises UserError for a damaged record."""
-    records = read_search(results)
+    """What the records of the search say; what to run where there is none. The audit names those left out."""
+    records, _ = readable_searches(results)
     if not records:
         return (Facts("Is there a reading with the printed cost?", ("Answer",), (), (f"Not run: {COMMAND}",)),)
     found = [answers(records)]

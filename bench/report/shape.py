@@ -33,9 +33,10 @@ def shape_table(key: str, where: str, label: str, settings: Sequence[tuple[str, 
             Row(f"{name}/{reading}", f"{name}, {reading}", "network", spec.model, of_row, spec.dataset)
             for reading, of_row in cells.items()
         ]
-        notes += _nearer(name, {reading: of_row[-1].value for reading, of_row in cells.items()})
         if found[CAP] and all(share == (100.0,) * len(LATER) for _, share in found[CAP]):
-            notes.append(f"{name}: no cap changes AP here.")
+            notes.append(f"{name}: no cap changes AP here, so neither reading is called the nearer.")
+        else:
+            notes += _nearer(name, {reading: of_row[-1].value for reading, of_row in cells.items()})
     if not rows:
         return None
     return Table(

@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from bench.failure import scrub
 from bench.store import Network, Scores, Strict, sha256_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 CHECKPOINT_MINUTES = 10.0  # most of them that are lost; a user may choose others
 KEPT = 2
 NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")
+UNFINISHED = re.compile(r"\.\d+\.tmp|\.tmp\w+|weights\.tmp")  # our own, those of safetensors, and of the weights
 OS_ERROR = re.compile(r"os error (\d+)")  # in the words of safetensors
 MOST_HEADER = 100_000_000  # bytes: safetensors' own limit
 
@@ -41,12 +43,15 @@ class Position(Strict):
 
 
 class Maker(Strict):
-    """What made a checkpoint. Equal bits are promised to those who go on with the same."""
+    """What made a checkpoint. Equal bits are promised to those who go on with the same. `git_commit`: as `machine` has
+    it; None outside a checkout, and in checkpoints written before there was this key.
+    """
 
     attempt: int = Field(ge=1)
     torch: str
     device: str
     threads: int = Field(ge=1)
+    git_commit: str | None = None
 
 
 class Facts(Strict):
@@ -78,16 +83,20 @@ class Checkpoint:
     facts: Facts
 
     def tensors(self) -> dict[str, Tensor]:
+        """Raises SafetensorError where the file is none, OSError where it cannot be read."""
         from safetensors.torch import load_file
 
-        return load_file(self.path)
+        with _os_errors("the checkpoint could not be read"):
+            return load_file(self.path)
 
 
 class Checkpoints:
-    """Those of one run. `damaged`: what was set aside, and why."""
+    """Those of one run. `damaged`: what was set aside, and why. `check` raises where another has taken the run over:
+    nothing is written or removed then.
+    """
 
-    def __init__(self, folder: Path, run_id: str) -> None:
-        self.folder, self.run_id = folder, run_id
+    def __init__(self, folder: Path, run_id: str, check: Callable[[], None] = lambda: None) -> None:
+        self.folder, self.run_id, self._check = folder, run_id, check
         self.damaged: dict[str, str] = {}
 
     def write(self, facts: Facts, tensors: Mapping[str, Tensor]) -> None:
@@ -99,7 +108,9 @@ class Checkpoints:
             _save(tensors, beside, text)
             with beside.open("rb+") as file:
                 os.fsync(file.fileno())
-            beside.replace(self.folder / f"step-{facts.position.step:09}-{sha256_of(beside)[:16]}.safetensors")
+            path = self.folder / f"step-{facts.position.step:09}-{sha256_of(beside)[:16]}.safetensors"
+            self._check()
+            beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
         _sync(self.folder)
@@ -107,21 +118,25 @@ class Checkpoints:
             path.unlink()
 
     def candidates(self) -> Iterator[Checkpoint]:
-        """Those that are whole, newest first; a damaged one is set aside when its turn comes."""
+        """Those that are whole, newest first; a damaged one is set aside when its turn comes. Raises OSError where one
+        cannot be read: a disk that fails now may be back, and nothing says that the checkpoint is damaged.
+        """
         self._remove_unfinished()
         for path in _newest_first(self.folder):
             try:
                 yield Checkpoint(path, self._verified(path))
-            except (ValueError, OSError) as error:
+            except ValueError as error:
                 self.set_aside(path, str(error))
 
     def set_aside(self, path: Path, why: str) -> None:
         """Renames it to `<name>.damaged`, so that it is never used."""
-        self.damaged[path.name] = why
+        self._check()
+        self.damaged[path.name] = scrub(why)
         path.rename(path.with_name(f"{path.name}.damaged"))
 
     def clear(self) -> None:
         """Removes all of them, also those set aside."""
+        self._check()
         self._remove_unfinished()
         for path in self.folder.glob("step-*"):
             path.unlink()
@@ -129,9 +144,11 @@ class Checkpoints:
             self.folder.rmdir()
 
     def _remove_unfinished(self) -> None:
-        """What a killed process was writing: our own files, and safetensors' (`.tmp<letters>`)."""
-        for left in self.folder.glob(".*"):
-            left.unlink()
+        """What a killed process was writing. What else lies there is left alone."""
+        for left in self.folder.glob("*"):
+            if UNFINISHED.fullmatch(left.name):
+                with suppress(OSError):
+                    left.unlink()
 
     def _verified(self, path: Path) -> Facts:
         """Raises ValueError with what is wrong."""
@@ -177,14 +194,23 @@ def _facts(path: Path) -> Facts:
 
 
 def _save(tensors: Mapping[str, Tensor], target: Path, facts: str) -> None:
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    try:
+    with _os_errors("the checkpoint could not be written"):
         save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, target, {"facts": facts})
+
+
+@contextmanager
+def _os_errors(what: str) -> Iterator[None]:
+    """Gives an error of the system, which safetensors tells in words, back its number."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except SafetensorError as error:
-        number = OS_ERROR.search(str(error))
-        raise OSError(int(number[1]) if number else 0, f"the checkpoint could not be written ({error})") from None
+        if number := OS_ERROR.search(str(error)):
+            raise OSError(int(number[1]), f"{what} ({error})") from None
+        raise
 
 
 def _sync(folder: Path) -> None:

@@ -73,7 +73,7 @@ def test_the_findings_are_those_of_the_audits_text(book, shared_paper):
     ("tag", "allowed"),
     [
         ("false", {"fails", "impossible", "not run"}),
-        ("impossible", {"impossible"}),
+        ("impossible", {"impossible", "fails", "undefined"}),  # the last two where a condition of ours is needed
         ("holds", {"holds"}),
         ("undefined", {"undefined", "fails"}),
     ],
@@ -93,14 +93,19 @@ def test_no_finding_holds_that_the_auditors_held_against_the_paper(printed_audit
     [
         ("A01.1", "holds", "45.3 − 33.8 = 11.5 points"),
         ("A09.1", "fails", "4 of 4 fail: 86 / 11 = 7.82"),
-        ("A10.1", "impossible", "899 / 900 = 0.9989, which is below 1"),
+        ("A10.1", "fails", "899 / 900 = 0.9989, which is below 1"),
         ("A21.1", "impossible", "= 34.36 G"),
-        ("A22.1", "fails", "= 2.06 M, which is below 46 − 32 = 14 M"),
-        ("A22.2", "fails", "= 9.44 M"),
-        ("A22.3", "fails", "= 268.44 M"),
-        ("A27.1", "impossible", "= 0.1185 %"),
-        ("A28.1", "impossible", "0.1 is not 0.5"),
+        ("A22.1", "undefined", "= 2.06 M, which is below 46 − 32 = 14 M"),
+        ("A22.2", "undefined", "= 9.44 M"),
+        ("A22.3", "undefined", "= 268.44 M"),
+        ("A22.5", "holds", "= 13.57 M, which is within 0.5 of 14 M"),
+        ("A27.1", "fails", "= 0.1185 %"),
+        ("A27.2", "fails", "1 × (ln 16384) = 9.7"),
+        ("A27.3", "holds", "= 1.18"),
+        ("A28.1", "undefined", "0.1 is not 0.5"),
         ("A32.1", "fails", "= 0.4539 points, which is below 40.1 − 37.3 = 2.8 points"),
+        ("A32.2", "fails", "= 1.74 points, which is below 33.3 − 27.6 = 5.7 points"),
+        ("A32.3", "fails", "= 1.89 points, which is below 29.4 − 25.1 = 4.3 points"),
         ("A33.1", "fails", "41.3 − 17.1 = 24.2 points, which is above 3 × (45.3 − 41.3) = 12 points"),
         ("A36.1", "fails", "1 of 15 fails: 29.1 / 26.5 = 1.1"),
     ],
@@ -109,6 +114,34 @@ def test_the_findings_arithmetic(printed_audit, statement, verdict, evidence):
     found = {one.id: one.rulings[0] for finding in printed_audit.findings for one in finding.statements}
     assert found[statement].verdict == verdict
     assert evidence in found[statement].evidence
+
+
+def test_only_what_arithmetic_rules_out_under_its_own_condition_is_impossible(printed_audit):
+    found = {one.id: one for finding in printed_audit.findings for one in finding.statements}
+    ruled_out = {name for name, one in found.items() if any(r.verdict == "impossible" for r in one.rulings)}
+    assert ruled_out == {"A21.1"}
+    assert found["A21.1"].says.startswith("If a module works at full resolution")
+    assert "its products are counted" in found["A21.1"].says
+
+
+@pytest.mark.parametrize(("finding", "claim"), [("A12", "C93"), ("A13", "C92")])
+def test_a_comparison_that_the_paper_does_not_make_is_shown_and_owed_nothing(printed_audit, finding, claim):
+    shown = next(one for one in printed_audit.findings if one.id == finding)
+    assert shown.verdict == "undefined"
+    ruling = shown.statements[0].rulings[0]
+    made = next(one for one in printed_audit.claims if one.id == claim)
+    assert [one.layer for one in shown.statements[0].rulings] == ["arithmetic"]
+    assert (ruling.verdict, ruling.evidence) == ("undefined", made.ruling("arithmetic").evidence)
+    assert made.ruling("arithmetic").verdict == "fails"
+    assert (made.is_false, made.is_against) == (True, False)
+    assert made.says.startswith("The auditors' comparison, no statement of the paper")
+
+
+def test_a_threshold_of_ours_stands_in_the_statement_and_the_title(book):
+    findings = {finding.id: finding for finding in book.findings}
+    for name in ("A11", "A33", "A36"):
+        assert " of ours" in findings[name].title
+        assert all(" of ours" in one.says for one in findings[name].statements)
 
 
 def test_five_marks_of_table_4_are_wrong_and_they_are_the_audits(printed_audit):

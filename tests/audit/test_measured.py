@@ -9,10 +9,12 @@ from scipy import stats
 
 from bench.audit.audit import run_audit
 from bench.audit.claims import Test
-from bench.audit.measured import Sample, decide, interval
+from bench.audit.measured import Sample, decide, interval, judge
 from bench.audit.operations import Comparison
 from bench.audit.quantity import Quantity, constant, difference, ratio
-from bench.spec import Budget, Recipe
+from bench.audit.runs import reproductions
+from bench.audit.suites import all_suites
+from bench.spec import Budget, Recipe, Tuning
 from tests.report.conftest import RECIPE
 
 SPREAD = (-0.004, 0.0, 0.004)  # three seeds around a mean: sd 0.4 points
@@ -299,4 +301,79 @@ def test_our_margin_does_not_widen_a_tolerance_that_is_given(plant, fake, edited
     plant("maskattn-unet", pq=0.35, seeds=(1, 4, 7))
     book = edited("    tolerance: 2.0\n    note: PQ on COCO", f"    tolerance: {tolerance}\n    note: PQ on COCO")
     ruling = run_audit(fake.store.root, ["measured"], ["C02"], book).claims[0].rulings[0]
+    assert ruling.verdict == verdict
+
+
+def tuned(factor=1.0, **changes):
+    search = {"factors": (0.3, 1.0, 3.0), "factor": factor, "metric": "PQ", "held_out": 20, "seed": 0}
+    return Recipe(**(RECIPE | {"epochs": 100, "tuning": Tuning(**(search | changes))}))
+
+
+def test_rates_of_one_search_are_compared_and_the_evidence_says_how_they_were_tuned(plant, judged):
+    plant("maskattn-unet", miou=0.50, recipe=tuned(0.3))
+    plant("unet", miou=0.35, recipe=tuned(3.0))
+    found = judged("C28")
+    assert found.verdict == "reproduced"
+    assert found.evidence.endswith(
+        "; profile full; rates tuned over 0.3, 1, 3 by PQ on 20 % of the training images, seed 0)"
+    )
+
+
+@pytest.mark.parametrize(
+    "other", [{"factors": (0.1, 1.0, 10.0)}, {"held_out": 10}, {"seed": 1}, {"metric": "mIoU"}, None], ids=str
+)
+def test_rates_of_two_searches_are_not_compared(plant, judged, other):
+    plant("maskattn-unet", miou=0.50, recipe=tuned())
+    plant("unet", miou=0.35, **({} if other is None else {"recipe": tuned(**other)}))
+    found = judged("C28")
+    assert found.verdict == "not run"
+    assert "cannot be compared" in found.evidence
+
+
+def starting(plant, model, start, **given):
+    plant(model, options=fake_options(model, {"backbone_weights": start}), **given)
+
+
+def test_backbones_that_start_from_two_places_are_not_compared(plant, judged):
+    """C02: MaskAttn-UNet, which has no backbone, goes with either."""
+    plant("maskattn-unet", pq=0.355)
+    for model in ("detr-r50", "detr-r101", "mask2former-r50"):
+        starting(plant, model, "imagenet", pq=0.25)
+    starting(plant, "mask2former-r101", "none", pq=0.31)
+    assert (judged("C02").verdict, "cannot be compared" in judged("C02").evidence) == ("not run", True)
+    starting(plant, "mask2former-r101", "imagenet", pq=0.60)
+    found = judged("C02")
+    assert found.verdict == "not reproduced"
+    assert "; profile full; backbones start from imagenet" in found.evidence
+
+
+def test_where_both_starts_are_there_the_profiles_own_is_taken(plant, judged):
+    plant("maskattn-unet", pq=0.355)
+    for model in ("detr-r50", "detr-r101", "mask2former-r50", "mask2former-r101"):
+        starting(plant, model, "none", pq=0.20)
+        starting(plant, model, "imagenet", pq=0.60)
+    assert judged("C02").verdict == "not reproduced"
+    assert "backbones start from imagenet" in judged("C02").evidence
+
+
+def test_a_relative_change_of_a_measured_0_is_undefined(plant, judged):
+    plant("maskattn-unet", miou=0.45)
+    for seed in (1, 4, 7):
+        plant("maskattn-unet-none", miou=0.0, seeds=(seed,))
+    found = judged("C57")  # a relative increase over the network without modules
+    assert (found.verdict, len(found.runs)) == ("undefined", 6)
+    assert found.evidence.startswith("division by zero: 0 %")
+
+
+@pytest.mark.parametrize(("last", "verdict"), [(0.309, "not reproduced"), (0.300, "reproduced")])
+def test_our_margin_does_not_widen_an_order(plant, fake, edited, last, verdict):
+    """The number that follows must not be above the one before; here it is, by 0.9 points and without any spread."""
+    old = "    tolerance: 2.0\n    note: PQ on COCO"
+    book = edited(old, "    tolerance: 0.0\n    note: PQ on COCO")
+    (claim,) = [one for one in book.claims if one.id == "C02"]
+    plant("unet", pq=0.300, seeds=(1, 4, 7))
+    plant("maskattn-unet", pq=last, seeds=(1, 4, 7))
+    args = ("t4.unet.coco.pq", "t4.ours.coco.pq")
+    changed = claim.model_copy(update={"op": "nonincreasing", "args": args, "stated": (), "measured": None})
+    ruling = judge(changed, book.printed, reproductions(fake.store)[0], all_suites())
     assert ruling.verdict == verdict

@@ -71,3 +71,12 @@ def test_categories_beyond_those_of_the_record_are_refused(path: Path) -> None:
 def test_recomputing_imports_no_torch() -> None:
     script = "import sys, bench.evaluate.recompute, bench.intact; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("metadata", [None, {"iou_thresholds": "null"}, {"iou_thresholds": "0.5"}])
+def test_a_table_that_does_not_say_its_thresholds_is_refused(
+    path: Path, tmp_path: Path, metadata: dict[str, str] | None
+) -> None:
+    pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), tmp_path / "bare.parquet")
+    with pytest.raises(ValueError, match="does not say its IoU thresholds"):
+        recompute(tmp_path / "bare.parquet", CATEGORIES.is_thing)

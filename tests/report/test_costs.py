@@ -124,6 +124,14 @@ def test_a_latency_of_a_busy_machine_is_not_shown(add, exhibit):
     assert "Latency on Some <Processor>, threads: 1, 9 to 9 passes of batch 1." in notes
 
 
+def test_a_machine_is_announced_only_where_a_latency_is_shown(add, exhibit):
+    add("unet", latency=latency(**BUSY))
+    add("unet-small", latency=None)
+    assert exhibit().sections[1].table.label == "random weights"
+    add("unet-small")
+    assert exhibit().sections[1].table.label == "random weights; latency of the machine named below"
+
+
 def test_what_is_missing_says_why(add, exhibit):
     why = "refused: takes other sizes"
     add("unet", (64, 64), None, parameters=None, peak_memory_bytes=None, weights_bytes=None, latency=None, reason=why)
@@ -164,7 +172,10 @@ def test_one_input_for_four_printed_numbers_is_stated_with_the_furthest(add, exh
     for model, printed in FITTED.items():
         add(model, FITTED_SIZE, printed * 1e9 / (1.02 if model == "mask2former-r50" else 1.0))
     (note,) = exhibit().sections[0].table.notes
-    assert "are met, the furthest within 2.0 %" in note
+    assert "are met, all within 2.0 %" in note
+    add("mask2former-r50", FITTED_SIZE, 226e9 / 1.0052)
+    (note,) = exhibit().sections[0].table.notes
+    assert "all within 0.6 %" in note  # 0.52 %: 'within' is rounded up
     add("mask2former-r50", FITTED_SIZE, 200e9)
     (note,) = exhibit().sections[0].table.notes
     assert "are not all met: the furthest is 13.0 % off" in note

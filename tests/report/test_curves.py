@@ -47,7 +47,30 @@ def test_nothing_is_said_without_curves_and_rest_is_said_too(fake, suite):
     assert section(fake, suite).chart is None
     assert not any("converged" in note for note in section(fake, suite).table.notes)
     fake.done("detr-r50", losses=(3.0, 2.98))
+    assert section(fake, suite).table.notes[-1] == (
+        f"{RULE}. Not judged, for want of two epochs: U-Net on scenes. All other rows count as converged."
+    )
+
+
+def test_all_rows_at_rest_are_said_to_be(fake, suite):
+    fake.done("unet", losses=(3.0, 2.99))
+    fake.done("detr-r50", losses=(3.0, 3.01))
     assert section(fake, suite).table.notes[-1] == f"{RULE}. All rows count as converged."
+
+
+def test_rows_whose_loss_rose_or_that_have_one_epoch_do_not_count_as_converged(fake, suite):
+    fake.done("unet", losses=(5.0, 9.0))
+    fake.done("maskattn-unet", losses=(5.0,))
+    fake.done("detr-r50", losses=(3.0, 2.98))
+    note = section(fake, suite).table.notes[-1]
+    assert note.startswith(f"{RULE}. The loss rose: U-Net on scenes by 80.0 %. Not judged, for want of two epochs: ")
+    assert note.endswith(" on scenes. All other rows count as converged.")
+    assert "MaskAttn-UNet on scenes" in note
+
+
+def test_where_no_row_is_at_rest_none_counts_as_converged(fake, suite):
+    fake.done("unet", losses=(5.0, 9.0))
+    assert section(fake, suite).table.notes[-1] == f"{RULE}. The loss rose: U-Net on scenes by 80.0 %."
 
 
 def test_a_panel_a_row_and_a_line_a_seed(fake, suite):

@@ -117,14 +117,16 @@ def test_the_shape_of_table_2_is_told_by_its_ratios(fake, with_protocols):
     expected = sum(abs(a - b) for row in rows for a, b in zip((75, 25, 0), row, strict=True)) / 9
     assert by_threshold.cells[-1].value == pytest.approx(expected)
     assert by_cap.cells[-1].value == pytest.approx(sum(100 - b for row in rows for b in row) / 9)
-    assert any("nearer to Table 2 is k as a cap on detections (8.5 pp against" in note for note in table.notes)
-    assert "ours: no cap changes AP here." in table.notes
+    assert "ours: no cap changes AP here, so neither reading is called the nearer." in table.notes
+    assert not any("nearer to Table 2" in note for note in table.notes)
 
 
 def test_the_nearer_reading_follows_the_numbers(fake, with_protocols):
     table = shape_of(fake, with_protocols, (0.4, 0.38, 0.36, 0.35), (0.4, 0.2, 0.1, 0.05))
     assert any("nearer to Table 2 is k as an IoU threshold" in note for note in table.notes)
     assert not any("no cap" in note for note in table.notes)
+    table = shape_of(fake, with_protocols, (0.4, 0.3, 0.1, 0.0), (0.2, 0.2, 0.2, 0.19))
+    assert any("nearer to Table 2 is k as a cap on detections" in note for note in table.notes)
 
 
 def test_without_an_ap_there_is_no_shape(fake, with_protocols):

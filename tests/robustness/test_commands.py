@@ -37,23 +37,14 @@ def test_status_audit_and_doctor_bear_damaged_records(tmp_path, capsys, cases, m
         path.write_bytes(damaged_bytes(path.read_bytes(), chance))
         assert called(capsys, "status", "--suite", "scenes64", "--profile", "quick", "--results", results)[0] == 0
         assert called(capsys, "audit", "--layer", "measured", "--results", results)[0] == 0
+        assert called(capsys, "doctor", "--results", results, "--prepared", tmp_path / "prepared")[0] in (0, 1)
         shutil.rmtree(results)
 
 
 def test_a_run_refuses_damaged_prepared_data(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.yaml").write_text(
-        yaml.safe_dump(
-            {
-                "name": "mine",
-                "title": "t",
-                "task": "semantic",
-                "sizes": ["32x32"],
-                "models": ["unet-small"],
-                "datasets": ["scenes"],
-            }  # fmt: skip
-        )
-    )
+    suite = {"name": "mine", "title": "t", "task": "semantic", "sizes": ["32x32"], "models": ["unet-small"]}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**suite, "datasets": ["scenes"]}))
     profile = {"name": "tiny", "summary": "s", "label": "l", "reproduction": False, "epochs": 1, "train_images": 4}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**profile, "val_images": 4}))
     for split in ("train", "val"):

@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from bench.data.view import View
+from bench.lock import LostLeaseError
 from bench.progress import Clock
 from bench.stop import StoppedError
-from bench.train.checkpoints import Checkpoints, Facts, Position, last_place
+from bench.train.checkpoints import Checkpoints, Facts, Maker, Position, last_place
 from bench.train.state import restore, set_chance, state_of
 from tests.train.resuming import MAKER, NETWORK, RUN, SCORES, begin, equal
 
@@ -159,6 +160,67 @@ def test_a_damaged_one_is_set_aside_and_the_one_before_is_used(damage: Callable[
     again = Checkpoints(folder, RUN)
     assert next(again.candidates()).path == found.path
     assert not again.damaged
+
+
+@pytest.mark.parametrize("path", ["sha256_of", "_facts"])
+def test_a_disk_that_cannot_be_read_now_sets_nothing_aside(
+    path: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = names(folder)
+
+    def fails(_path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(f"bench.train.checkpoints.{path}", fails)
+    with pytest.raises(OSError, match="Input/output"):
+        next(Checkpoints(folder, RUN).candidates())
+    assert names(folder) == before
+
+
+def test_an_error_of_the_system_in_the_words_of_safetensors_is_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_path: Path) -> None:
+        raise SafetensorError("I/O error: Input/output error (os error 5)")
+
+    monkeypatch.setattr("safetensors.torch.load_file", fails)
+    with pytest.raises(OSError, match="could not be read") as error:
+        next(Checkpoints(folder, RUN).candidates()).tensors()
+    assert error.value.errno == errno.EIO
+
+
+def test_why_one_was_set_aside_names_no_folder_of_this_machine(folder: Path) -> None:
+    checkpoints = Checkpoints(folder, RUN)
+    checkpoints.set_aside(newest(folder), "/srv/data/me/results/run/x is odd")
+    assert list(checkpoints.damaged.values()) == ["…/run/x is odd"]
+
+
+def test_who_lost_the_run_writes_and_removes_nothing(folder: Path) -> None:
+    before = names(folder)
+
+    def lost() -> None:
+        raise LostLeaseError("taken over")
+
+    checkpoints = Checkpoints(folder, RUN, lost)
+    with pytest.raises(LostLeaseError):
+        checkpoints.write(facts(30), TENSORS)
+    with pytest.raises(LostLeaseError):
+        checkpoints.clear()
+    with pytest.raises(LostLeaseError):
+        checkpoints.set_aside(newest(folder), "a test")
+    assert names(folder) == before
+
+
+def test_a_checkpoint_of_before_the_commit_was_kept_is_read() -> None:
+    assert Maker.model_validate({"attempt": 1, "torch": "2.0", "device": "cpu", "threads": 1}).git_commit is None
+
+
+def test_what_is_not_ours_is_left_alone(folder: Path) -> None:
+    for name in (".nfs0001", ".keep", "weights.tmp"):
+        (folder / name).touch()
+    next(Checkpoints(folder, RUN).candidates())
+    assert {".nfs0001", ".keep"} <= set(names(folder))
+    assert "weights.tmp" not in names(folder)
 
 
 def test_where_all_are_damaged_there_is_none(folder: Path) -> None:
