@@ -23,8 +23,10 @@ from bench.errors import UserError
 from bench.evaluate.evaluator import Evaluator
 from bench.evaluate.native import evaluate_oracle
 from bench.evaluate.oracle import way_of
+from bench.files import write_json
 from bench.predict import evaluate
-from bench.store import ClassScores, Metrics, Record, Scores, Status, Store, read_attempt, write_json
+from bench.record import ClassScores, Metrics, Record, Scores, Status
+from bench.store import Store, read_attempt
 from models.interface import SegmentationModel
 from models.registry import build, find
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from bench.files import write_json
 from bench.machine import git_commit, processor, versions
 from bench.progress import Clock, Reporter
 from bench.spec import RunSpec
-from bench.store import write_json
 from bench.train.checkpoints import Checkpoint, Maker
 
 PACKAGES = ("torch", "torchvision", "transformers", "timm", "fvcore", "pycocotools", "numpy", "pillow")

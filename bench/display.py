@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.plan import Cell
+from bench.record import Network, Scores, Status
 from bench.spec import size_text
-from bench.store import Network, Scores, Status, Store
+from bench.store import Store
 from models.registry import REGISTRY
 
 HEADER = ("model", "dataset", "seed", "mIoU %", "PQ %", "AP %", "GFLOPs", "M params", "time")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bench.store import REDO, REMOVE, Damaged, Record, Store, changed_files
+from bench.record import Damaged, Record
+from bench.store import REDO, REMOVE, Store, changed_files
 
 IMAGES = "images.parquet"
 

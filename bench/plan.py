@@ -16,9 +16,11 @@ from bench.data.catalog import DataRoots, Missing, find
 from bench.data.prepared import Prepared, check_disjoint, existing, prepare_sizes
 from bench.data.source import Source
 from bench.errors import UserError, unknown
+from bench.files import sha256_of
 from bench.plain_yaml import read_yaml
+from bench.record import Damaged, Record, Status
 from bench.spec import NO_TRAINING, Budget, ModelEntry, Percent, Profile, Recipe, RunSpec, Suite, invalid, size_text
-from bench.store import Damaged, Record, Status, Store, sha256_of
+from bench.store import Store
 from bench.train.checkpoints import last_place
 from bench.train.recipes import recipe_for
 from models.registry import REGISTRY, Entry, UnknownNameError, full_options

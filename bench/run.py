@@ -27,9 +27,10 @@ from bench.lock import LostLeaseError
 from bench.measure.cost import measure
 from bench.predict import evaluate
 from bench.progress import Reporter, Send
+from bench.record import ClassScores, Metrics, Network, Scores, State, Status, Vanished
 from bench.spec import RunSpec
 from bench.stop import Stop, StoppedError
-from bench.store import ClassScores, Metrics, Network, Scores, State, Status, Store, Vanished
+from bench.store import Store
 from bench.train.checkpoints import CHECKPOINT_MINUTES, Checkpoint, Checkpoints, Facts, Position
 from bench.train.determinism import settings
 from bench.train.loop import DivergedError, Trainer, fit_floor

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from bench.record import Record
 from bench.spec import Budget, Profile, RunSpec
-from bench.store import Record
 from bench.train.recipes import NAMED, TUNED, recipe_for, tuned
 from models.registry import REGISTRY
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.plan import Cell, Plan, looked_up, with_times
+from bench.record import Fraction
 from bench.spec import RunSpec, Tuning
-from bench.store import Fraction, Store
+from bench.store import Store
 from bench.train.recipes import scaled, tuned
 from models.categories import Task
 from models.registry import REGISTRY

@@ -15,7 +15,7 @@ from bench.data.native.scenes import Scenes
 from bench.data.prepared import prepare_sizes
 from bench.disk import amount, free_bytes, require
 from bench.errors import UserError
-from bench.store import write_json
+from bench.files import write_json
 
 
 def test_room_is_asked_of_the_nearest_folder_that_exists(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_the_room_that_a_preparation_needs_covers_what_it_takes(
 FILL = """
 import resource, sys
 from pathlib import Path
-from bench.store import write_json
+from bench.files import write_json
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     write_json(Path(sys.argv[1]), {"x": "y" * 2000})

@@ -17,8 +17,10 @@ from bench.data.native.scenes import Scenes
 from bench.data.prepared import prepare
 from bench.data.verified import recall, remember
 from bench.doctor import Finding, examine
+from bench.files import read_json, write_json
+from bench.record import ClassScores, Metrics, Network, Scores, Status
 from bench.spec import RunSpec
-from bench.store import ClassScores, Metrics, Network, Scores, Status, Store, read_json, write_json
+from bench.store import Store
 from tests.evaluate.conftest import CATEGORIES, draw
 from tests.evaluate.evaluated import evaluated
 

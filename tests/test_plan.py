@@ -13,8 +13,9 @@ from bench.data.native.scenes import Scenes
 from bench.data.scene import Scene
 from bench.errors import UserError
 from bench.plan import Choice, Plan, load_named, make_plan
+from bench.record import Status
 from bench.spec import ModelEntry, Profile, Suite
-from bench.store import Status, Store
+from bench.store import Store
 
 PROFILE = Profile(
     name="tiny", summary="s", label="l", reproduction=False, epochs=1, max_side=32, train_images=3, val_images=2

@@ -15,10 +15,11 @@ import bench.run
 from bench.data.catalog import DataRoots
 from bench.lock import LostLeaseError
 from bench.plan import Choice, load_named, make_plan
+from bench.record import Status
 from bench.run import Job, execute
 from bench.spec import Profile, Suite
 from bench.stop import Stop, StoppedError
-from bench.store import Status, Store
+from bench.store import Store
 from bench.train.loop import DivergedError, Trainer
 from models.interface import Batch
 from tests.execute.commands import write_suite

@@ -13,22 +13,11 @@ from typing import Any
 import pytest
 
 from bench.errors import UserError
+from bench.files import read, write_bytes, write_json
 from bench.lock import LostLeaseError
+from bench.record import Damaged, Metrics, Network, Record, Scores, Status
 from bench.spec import RunSpec
-from bench.store import (
-    Damaged,
-    Metrics,
-    Network,
-    Record,
-    Scores,
-    Status,
-    Store,
-    changed_files,
-    read,
-    with_history,
-    write_bytes,
-    write_json,
-)
+from bench.store import Store, changed_files, with_history
 
 SPEC = RunSpec.model_validate(
     {
@@ -343,7 +332,7 @@ def test_a_link_is_not_followed(tmp_path: Path, name: str) -> None:
 
 def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = finished(Store(tmp_path)) / "metrics.json"
-    monkeypatch.setattr("bench.store.MAX_BYTES", 10)
+    monkeypatch.setattr("bench.files.MAX_BYTES", 10)
     monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read"))
     with pytest.raises(UserError, match="at most 10 are read"):
         read(path, Metrics)

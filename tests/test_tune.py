@@ -17,9 +17,11 @@ from bench.data.prepared import load, prepare
 from bench.data.preparing.shares import hold_out, share_ids
 from bench.data.view import View
 from bench.errors import UserError
+from bench.files import write_json
 from bench.plan import Choice, Plan, make_plan
+from bench.record import Metrics, Network, Scores, Status
 from bench.spec import Profile, RunSpec, Suite
-from bench.store import Metrics, Network, Scores, Status, Store, write_json
+from bench.store import Store
 from bench.tune import FACTORS, HELD_OUT, Search, best_factor, read_factors, search_plan, searched_scores, tuned_plan
 
 IDS = st.lists(st.text(min_size=1, max_size=5), min_size=10, max_size=60, unique=True)

@@ -19,8 +19,9 @@ from bench.audit.suites import all_suites
 from bench.errors import unknown
 from bench.measure.cost_records import CostRecord, readable_costs
 from bench.measure.search_records import SearchRecord, readable_searches
+from bench.record import Record
 from bench.spec import Frozen, Suite
-from bench.store import Record, Store
+from bench.store import Store
 
 AUDITORS = "auditors"  # the kind of a claim that the paper does not make: whatever comes out, nothing is owed
 

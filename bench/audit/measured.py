@@ -22,8 +22,8 @@ from bench.audit.runs import MIN_SEEDS, Wanted, choose, conditions_in_words
 from bench.audit.scores import Score, is_score, score_of
 from bench.audit.suites import next_step
 from bench.errors import UserError
+from bench.record import Record
 from bench.spec import Suite
-from bench.store import Record
 from bench.student import t_quantile
 
 ERROR = 0.05  # of a claim as a whole

@@ -14,9 +14,10 @@ from typing import Any
 
 from bench.audit.ruling import LackingError
 from bench.errors import UserError
+from bench.record import Record
 from bench.settings import OFFICIAL_IMAGES, ORDER, profile_named, settings
 from bench.spec import Budget, RunSpec, size_text
-from bench.store import Record, Store
+from bench.store import Store
 from models.registry import REGISTRY, full_options
 
 MIN_SEEDS = 3

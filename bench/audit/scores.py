@@ -8,8 +8,8 @@ from bench.audit.operands import MEASURED, OtherLayerError, Printed
 from bench.audit.ruling import LackingError
 from bench.audit.runs import Wanted, network
 from bench.paper.numbers import PaperCell
+from bench.record import Record
 from bench.spec import parse_size
-from bench.store import Record
 from models.registry import REGISTRY
 
 FIELDS = {"mIoU": "miou", "PQ": "pq", "AP": "ap"}  # printed name -> field of a record's scores

@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.commands.options import name_list, print_json, terminal
 from bench.errors import FAILED, OK, UserError
 from bench.execute.apart import ApartError, call_apart
+from bench.files import write_json
 from bench.measure.cost_records import (
     CLASSES,
     SIZES,
@@ -19,7 +20,6 @@ from bench.measure.cost_records import (
     read_cost,
 )
 from bench.spec import parse_size, size_text
-from bench.store import write_json
 from models.registry import UnknownNameError, build, find
 
 MEMORY = 8 * 2**30  # bytes a measurement may take: DETR with masks at 800x1120 takes 7.5

@@ -17,8 +17,9 @@ from bench.data.source import Source
 from bench.errors import FAILED, OK, UserError, unknown
 from bench.execute.local import count_gpus
 from bench.protocols import KEYS
+from bench.record import Record
 from bench.spec import PROTOCOL_VERSION, size_text
-from bench.store import REDO, Record, Store
+from bench.store import REDO, Store
 from models.registry import REGISTRY
 
 if TYPE_CHECKING:

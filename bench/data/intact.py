@@ -15,7 +15,7 @@ from bench.data.preparing.assembling import INSTANCE_TABLE, MANIFEST, SEGMENT_TA
 from bench.data.preparing.draft import IMAGES, SEGMENTS
 from bench.data.verify_prepared import verify_hashes
 from bench.errors import UserError
-from bench.store import write_json
+from bench.files import write_json
 
 FOUND = ".intact.json"
 FILES = (MANIFEST, IMAGES, SEGMENTS, SEGMENT_TABLE, INSTANCE_TABLE)

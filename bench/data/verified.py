@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from bench.data.source import Source
-from bench.store import write_json
+from bench.files import write_json
 
 NAME = "verified.json"
 

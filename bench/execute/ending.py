@@ -10,8 +10,9 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.lock import LOST, LostLeaseError
+from bench.record import Status
 from bench.spec import RunSpec
-from bench.store import Status, Store, read_attempt
+from bench.store import Store, read_attempt
 
 
 def settle(

@@ -19,8 +19,9 @@ from bench.execute.child import Child
 from bench.execute.ending import settle
 from bench.execute.signals import passed_on, unheard
 from bench.plan import Cell
+from bench.record import Status
 from bench.stop import Stop
-from bench.store import Status, Store
+from bench.store import Store
 from models.registry import find
 
 LOOK = 1.0  # seconds between two looks at who hangs

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.measure.unused import unused_modules
+from bench.record import Module, Network
 from bench.spec import size_text
-from bench.store import Module, Network
 from models.categories import Categories, Category
 from models.interface import SegmentationModel
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from bench.errors import UserError
+from bench.files import Strict, read
 from bench.spec import Size, size_text
-from bench.store import Strict, read
 from models.categories import Task
 from models.registry import ENTRIES, UnknownNameError, find, full_options
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from bench.files import write_json
 from bench.measure.analytic import Cost, Size
 from bench.measure.counts import groups
 from bench.measure.readings import Family, Readings, Search, Value, readings, readings_sha256
@@ -27,7 +28,6 @@ from bench.measure.search_records import (
 )
 from bench.measure.tally import KEPT, Found, Tally, by_rank
 from bench.spec import size_text
-from bench.store import write_json
 
 SIZE = (128, 128)  # Sec. 4; height and width
 NEAREST, A_KIND = 10, 3  # readings shown of all, and of those of one kind

@@ -8,9 +8,9 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from bench.errors import UserError
+from bench.files import Strict, read_bytes
 from bench.measure.readings import Search, readings, readings_sha256
 from bench.paper.numbers import paper
-from bench.store import Strict, read_bytes
 
 FOLDER = "search"
 COMMAND = "python -m bench audit --search"

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from bench.disk import require
 from bench.errors import UserError
+from bench.files import write_bytes
+from bench.record import Record
 from bench.report import costs, oracle, protocols, table4
 from bench.report.audit import audit_pages
 from bench.report.exhibit import Exhibit
@@ -20,7 +22,7 @@ from bench.report.render_md import render_markdown
 from bench.report.render_tex import render_latex
 from bench.report.runs import run_lines
 from bench.spec import Suite
-from bench.store import Record, Store, with_history, write_bytes
+from bench.store import Store, with_history
 
 Builder = Callable[[Suite, Sequence[Record], Mapping[str, Missing]], Exhibit]
 BUILDERS: Mapping[str, Builder] = {"oracle": oracle.build_exhibit}  # by exhibit; all others compare networks

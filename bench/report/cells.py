@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bench.record import Record, Scores
 from bench.report.grouping import Split
 from bench.report.table import Cell, Column, RowKind, summarise
-from bench.store import Record, Scores
 
 
 def score_cell(metric: str, kind: RowKind, records: Sequence[Record]) -> Cell:

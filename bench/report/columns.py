@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.paper.numbers import paper
+from bench.record import Record
 from bench.report.grouping import SectionKey, Split
 from bench.report.marks import Better
 from bench.report.table import Column
 from bench.settings import OFFICIAL_IMAGES, WHOLE, profile_named
 from bench.spec import Suite, size_text
-from bench.store import Record
 from models.categories import Task
 from models.registry import REGISTRY
 

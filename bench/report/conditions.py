@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.paper.training import stated
+from bench.record import Record
 from bench.report.columns import dataset_label
 from bench.report.facts import Facts
 from bench.report.rows import Variant
 from bench.spec import Recipe, RunSpec, Tuning, size_text
-from bench.store import Record
 from models.registry import REGISTRY
 from models.thresholds import TOLD
 

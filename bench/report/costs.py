@@ -20,11 +20,11 @@ from bench.measure.cost_records import (
     readable_costs,
 )
 from bench.paper.numbers import paper_value
+from bench.record import Record
 from bench.report.cost_printed import fit_notes, printed_chart, printed_facts
 from bench.report.exhibit import Exhibit, Section, Subject
 from bench.report.table import Cell, Column, Row, Table
 from bench.spec import size_text
-from bench.store import Record
 
 SUBJECT = Subject(
     name="costs", title="What each network costs at equal input", nothing=f"Nothing is measured yet: run `{COMMAND}`."

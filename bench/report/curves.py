@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from textwrap import fill
 
+from bench.record import Record
 from bench.report.columns import dataset_label
 from bench.report.figures import DASHES, Chart, Line, Panel
 from bench.report.rows import Variant
 from bench.report.table import number
-from bench.store import Record
 
 ACROSS = 3  # panels side by side
 TITLE_WIDTH = 32  # characters that fit over a panel

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.record import Record
 from bench.report.facts import Facts
 from bench.report.figures import Chart
 from bench.report.gaps import Gap
@@ -12,7 +13,6 @@ from bench.report.grouping import floors, networks
 from bench.report.table import Table
 from bench.report.words import LEGEND, UNITS
 from bench.spec import Suite, size_text
-from bench.store import Record
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from bench.record import Record
 from bench.report.grouping import Split, floors
 from bench.report.rows import row_of, suite_rows
 from bench.settings import profile_named
 from bench.spec import Suite
-from bench.store import Record
 
 DEFAULT_PROFILE = "smoke"
 

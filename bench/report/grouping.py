@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.record import Record
 from bench.settings import ORDER, profile_named
 from bench.spec import RunSpec, Suite, size_text
-from bench.store import Record
 from models.registry import ENTRIES, REGISTRY
 
 FLOORS = tuple(entry.name for entry in ENTRIES if entry.is_floor)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.paper.numbers import paper
+from bench.record import Record, Vanished
 from bench.report.cells import score_cell
 from bench.report.columns import SCORE, SCORES, dataset_label
 from bench.report.exhibit import Exhibit, Section, left_out
@@ -21,7 +22,6 @@ from bench.report.rows import label_of
 from bench.report.table import Cell, Column, Row, Table, summarise, with_marks
 from bench.settings import OFFICIAL_IMAGES, profile_named
 from bench.spec import Suite, parse_size, size_text
-from bench.store import Record, Vanished
 
 VANISHED = "things vanished"
 METRICS = (*SCORES["panoptic"], VANISHED)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.protocols import AT, BATCHES
+from bench.record import Record
 from bench.report.columns import SCORE, dataset_label
 from bench.report.exhibit import Exhibit, Section, Subject
 from bench.report.grouping import FLOORS, ORACLES, section_key
@@ -20,7 +21,6 @@ from bench.report.shape import shape_table
 from bench.report.table import Cell, Column, Row, RowKind, Table, summarise
 from bench.settings import profile_named, settings
 from bench.spec import size_text
-from bench.store import Record
 
 SUBJECT = Subject(
     name="protocols",

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.record import Record
 from bench.report.grouping import Split, floors, guests, same_options
 from bench.report.table import RowKind
 from bench.settings import differences, settings, what_differs
 from bench.spec import ModelEntry, RunSpec, Suite
-from bench.store import Record
 from bench.train.recipes import TUNED, default_recipe
 from models.registry import REGISTRY
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from bench.record import Record
 from bench.report.rows import label_of
 from bench.report.table import NONE
 from bench.spec import size_text
-from bench.store import Record
 
 
 @dataclass(frozen=True)

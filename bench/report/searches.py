@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bench.record import Record
 from bench.report.columns import dataset_label
 from bench.report.facts import Facts
 from bench.report.rows import Variant
 from bench.report.table import NONE, number
 from bench.spec import Recipe, RunSpec
-from bench.store import Record
 from bench.train.recipes import TUNED
 
 TITLE = "The search of the learning rates"

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from bench.paper.numbers import paper
 from bench.protocols import AT
+from bench.record import Record
 from bench.report.marks import Better
 from bench.report.table import Cell, Column, Row, Table, number, summarise
-from bench.store import Record
 
 FIRST, *LATER = AT
 CAP = "k as a cap on detections"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from bench.paper.numbers import paper, paper_value
+from bench.record import Record
 from bench.report.cells import cost_cell, score_cell
 from bench.report.columns import COSTS, dataset_label, section_columns
 from bench.report.conditions import at_the_edge, conditions, unequal
@@ -25,7 +26,6 @@ from bench.report.searches import searches
 from bench.report.table import Cell, Column, Row, RowKind, Table, with_marks
 from bench.settings import profile_named, what_differs
 from bench.spec import Suite, size_text
-from bench.store import Record
 
 DATA = ("dataset", "train_hash", "val_hash", "train_pixels", "val_pixels")  # of a spec
 FROM_SCRATCH = (

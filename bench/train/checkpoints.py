@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 
 from bench.failure import scrub
-from bench.store import Network, Scores, Strict, sha256_of
+from bench.files import Strict, sha256_of
+from bench.record import Network, Scores
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from bench.data.batches import batches, steps_per_epoch
 from bench.data.view import View
+from bench.files import write_bytes
 from bench.spec import Recipe
-from bench.store import write_bytes
 from bench.train.checkpoints import Position
 from bench.train.determinism import watched
 from bench.train.seeds import axis_seed

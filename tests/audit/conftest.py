@@ -10,10 +10,11 @@ import pytest
 
 from bench.audit.audit import Audit, run_audit
 from bench.audit.claims import FINDINGS_YAML, Book, read_book
+from bench.files import write_json
 from bench.measure.cost_records import CostRecord, cost_path, options_of
 from bench.paper.numbers import PAPER_YAML
 from bench.spec import parse_size
-from bench.store import Store, write_json
+from bench.store import Store
 from tests.report.conftest import Fake
 
 

@@ -8,8 +8,8 @@ import pytest
 from bench.audit.audit import run_audit
 from bench.audit.searched import search_line
 from bench.cli import main
+from bench.files import write_json
 from bench.measure.search_records import Target, read_search, readable_searches, search_file
-from bench.store import write_json
 
 RESULTS = Path(__file__).parents[2] / "results"
 

@@ -9,8 +9,8 @@ import pytest
 from bench.cli import main
 from bench.commands import cost
 from bench.execute.apart import ApartError
+from bench.files import write_json
 from bench.measure.cost_records import SIZES, CostRecord, Latency, cost_models, cost_path, options_of, read_costs
-from bench.store import write_json
 
 
 def record(name: str, size: tuple[int, int]) -> CostRecord:

@@ -14,9 +14,10 @@ from bench.cli import main
 from bench.commands import suites
 from bench.data.catalog import DataRoots
 from bench.plan import Choice, make_plan
+from bench.record import Status
 from bench.spec import Profile, Suite
 from bench.stop import Stop
-from bench.store import Status, Store
+from bench.store import Store
 
 SUITE = {"name": "mine", "title": "t", "task": "semantic", "sizes": ["16x16"], "models": ["unet-small"]}
 PROFILE = {"name": "tiny", "summary": "s", "label": "l", "reproduction": False, "epochs": 1, "train_images": 2}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.store import Record, Store
+from bench.record import Record
+from bench.store import Store
 from tests.data.layouts import WRITERS, write_ade20k
 
 PROFILE = """

@@ -15,8 +15,9 @@ import pytest
 from bench.data.catalog import DataRoots
 from bench.execute.local import Machine, execute_all
 from bench.plan import Cell, Choice, load_named, make_plan
+from bench.record import Status
 from bench.spec import Profile, Suite
-from bench.store import Status, Store
+from bench.store import Store
 from tests.execute.commands import finish, saved_steps, start, the_run, training_process, wait_for, write_suite
 
 EPOCHS, IMAGES = 16, 32  # sixteen steps an epoch, 256 in all

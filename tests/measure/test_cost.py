@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.measure.cost import attention_flops, measure, numbered_categories
-from bench.store import Network
+from bench.record import Network
 from models.categories import Categories
 from models.interface import Batch, Outputs, Prediction, SegmentationModel
 from models.registry import build

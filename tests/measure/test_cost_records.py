@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
+from bench.files import write_json
 from bench.measure.cost_records import (
     DETECTORS,
     FITTED_SIZE,
@@ -24,7 +25,6 @@ from bench.measure.cost_records import (
     read_costs,
 )
 from bench.paper.numbers import paper_value
-from bench.store import write_json
 from models.registry import ENTRIES
 
 KEPT = Path(__file__).parents[2] / "results"

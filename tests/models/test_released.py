@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.measure.cost import measure, numbered_categories
-from bench.store import Network
+from bench.record import Network
 from models.blocks import ImageNetNormalization
 from models.categories import TASKS, Categories, Task
 from models.interface import Batch, SegmentationModel

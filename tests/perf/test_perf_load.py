@@ -20,8 +20,9 @@ import pytest
 
 from bench.data.catalog import DataRoots
 from bench.plan import Choice, load_named, make_plan
+from bench.record import Record, Status
 from bench.spec import Profile, RunSpec, Suite
-from bench.store import Record, Status, Store
+from bench.store import Store
 from tests.execute import commands
 
 COMMITTED = Path(__file__).parents[2] / "results"

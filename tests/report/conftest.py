@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from bench.files import write_json
+from bench.record import Metrics, Module, Network, Record, Scores, Status
 from bench.spec import Budget, Recipe, RunSpec, Suite
-from bench.store import Metrics, Module, Network, Record, Scores, Status, Store, write_json
+from bench.store import Store
 from models.registry import find, full_options
 
 EPOCHS = {"full": 100, "paper": 1000}  # as in bench/profiles

@@ -12,11 +12,12 @@ import pytest
 import yaml
 from PIL import Image
 
+from bench.files import write_json
+from bench.record import Vanished
 from bench.report.build import build_reports, exhibit_of, read_records
 from bench.report.figures import Chart, Line, Panel, draw
 from bench.report.table import part_text
 from bench.spec import Budget, Suite
-from bench.store import Vanished, write_json
 
 FILE = Path(__file__).parents[2] / "bench" / "suites" / "oracle.yaml"
 MODELS = ("oracle-nearest", "oracle-bilinear", "oracle-stride4")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.files import write_json
 from bench.measure.readings import Readings, readings
 from bench.measure.search import search
 from bench.measure.search_records import SearchRecord, search_file
 from bench.report.facts import Facts
 from bench.report.search import LABELS, answers, search_section
-from bench.store import write_json
 
 NAME = "maskattn-unet"
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
+from bench.files import read
 from bench.report.build import read_records
 from bench.spec import RunSpec
-from bench.store import Store, read
+from bench.store import Store
 from tests.robustness.mutations import damaged_bytes, damaged_json, text_of
 
 RECORD = "unet-scenes-64x64-quick-s0-9a7f4788ed"

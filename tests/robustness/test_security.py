@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
+from bench.files import MAX_BYTES, read_json
 from bench.plain_yaml import read_yaml
 from bench.plan import load_named
 from bench.spec import Suite
-from bench.store import MAX_BYTES, read_json
 from models.backbones import WeightsError, _file_state
 
 PROJECT = Path(__file__).parents[2]

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from bench.data.view import View
 from bench.progress import Clock
+from bench.record import Network, Scores
 from bench.spec import Recipe
 from bench.stop import Stop, StoppedError
-from bench.store import Network, Scores
 from bench.train.checkpoints import Checkpoint, Checkpoints, Facts, Maker, Position
 from bench.train.loop import Trainer
 from bench.train.saver import Saver, resume
