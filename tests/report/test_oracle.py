@@ -57,7 +57,7 @@ def fill(write):
             for m, size in enumerate(SIZES):
                 score = 0.9 - 0.1 * n - 0.15 * m
                 write(
-                    model, score, score - 0.05, score - 0.3, (200, 10 * (m + 1)), size=size, dataset=dataset, **of_spec
+                    model, score, score - 0.05, max(0, score - 0.3), (200, 10 * (m + 1)), size=size, dataset=dataset, **of_spec
                 )
 
     return all_of
