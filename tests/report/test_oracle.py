@@ -56,9 +56,8 @@ def fill(write):
         for n, model in enumerate(MODELS):
             for m, size in enumerate(SIZES):
                 score = 0.9 - 0.1 * n - 0.15 * m
-                write(
-                    model, score, score - 0.05, max(0, score - 0.3), (200, 10 * (m + 1)), size=size, dataset=dataset, **of_spec
-                )
+                scores = score, score - 0.05, max(0, score - 0.3)
+                write(model, *scores, (200, 10 * (m + 1)), size=size, dataset=dataset, **of_spec)
 
     return all_of
 
