@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,6 +21,8 @@ def read_ids(path: Path, image: str | None = None) -> NDArray[np.int32]:
 
 def read_pixels(path: Path, image: str | None = None) -> NDArray[np.int32]:
     """(H, W) int32, read only, whose ID_BITS are the segment ids: Pillow's own four bytes a pixel. As `read_ids`."""
+    import pyarrow as pa  # not above: whoever only writes has no need of it, as panopticapi's own environment
+
     with opened(path, image, "panoptic PNG") as picture:
         picture.load()
         rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
