@@ -58,7 +58,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> Parser:
     top = Parser(prog="bench", description="A reproducibility benchmark for MaskAttn-UNet (arXiv 2503.10686).")
     commands = top.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    _audit_command(commands)
+    _suite_commands(commands)
+    _result_commands(commands)
+    _data_commands(_command(commands, "data", "data", "list, download, prepare and verify datasets"))
+    _json_option(_command(commands, "models", "single", "the registered networks"))
+    _cost_command(commands)
+    _score_command(commands)
+    _doctor_command(commands)
+    return top
 
+
+def _audit_command(commands: Any) -> None:
     audit = _command(commands, "audit", "audit", "which claims of the paper hold, from files alone, in a second")
     audit.add_argument(
         "--layer",
@@ -71,9 +82,11 @@ def parser() -> Parser:
     audit.add_argument(
         "--search", action="store_true", help="first search for a reading of the paper that has its cost"
     )
-    audit.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    _results_option(audit)
     _json_option(audit)
 
+
+def _suite_commands(commands: Any) -> None:
     run = _command(commands, "run", "suites", "train and evaluate every run of a suite that is not done yet")
     _suite_options(run)
     _seed_options(run)
@@ -85,16 +98,18 @@ def parser() -> Parser:
         "--factors", default="0.3,1,3", metavar="F,F", help="of the recipe's rate, 1 among them (default 0.3,1,3)"
     )
     _run_options(tune)
+    for name, summary in (
+        ("plan", "what `run` would do, what is done, how long it may take"),
+        ("status", "how many runs of a suite are done, failed, missing"),
+    ):
+        command = _command(commands, name, "suites", summary)
+        _suite_options(command)
+        _seed_options(command)
+        _json_option(command)
 
-    plan = _command(commands, "plan", "suites", "what `run` would do, what is done, how long it may take")
-    _suite_options(plan)
-    _seed_options(plan)
-    _json_option(plan)
-    status = _command(commands, "status", "suites", "how many runs of a suite are done, failed, missing")
-    _suite_options(status)
-    _seed_options(status)
-    _json_option(status)
 
+def _result_commands(commands: Any) -> None:
+    """What reads finished runs."""
     report = _command(commands, "report", "suites", "rebuild the tables and the page from results/")
     report.add_argument(
         "--suite",
@@ -103,20 +118,18 @@ def parser() -> Parser:
         metavar="FILE",
         help="a suite file of yours, beside those of bench/suites",
     )
-    report.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    _results_option(report)
     report.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
     _data_options(report)
-
     again = _command(commands, "evaluate", "evaluate", "evaluate finished runs again, from their kept weights")
     again.add_argument("runs", nargs="*", metavar="RUN", help="ids of runs, the names of folders in results/")
     again.add_argument("--all", action="store_true", help="all whose record lacks a number of today")
     again.add_argument("--accept", action="store_true", help="write the numbers also where they are not as recorded")
-    again.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    _results_option(again)
     _data_options(again)
 
-    _data_commands(_command(commands, "data", "data", "list, download, prepare and verify datasets"))
-    _json_option(_command(commands, "models", "single", "the registered networks"))
 
+def _cost_command(commands: Any) -> None:
     cost = _command(commands, "cost", "cost", "what networks cost: FLOPs, parameters, memory, latency")
     cost.add_argument("--model", metavar="NAME")
     cost.add_argument("--input", metavar="HxW", help="height x width, such as 128x128")
@@ -126,9 +139,11 @@ def parser() -> Parser:
     )
     cost.add_argument("--sizes", metavar="HxW,HxW", help="with --all: these instead")
     cost.add_argument("--again", action="store_true", help="with --all: also what has a record")
-    cost.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    _results_option(cost)
     _json_option(cost)
 
+
+def _score_command(commands: Any) -> None:
     score = _command(commands, "score", "single", "score anyone's predictions in COCO's formats")
     score.add_argument(
         "--truth", type=Path, required=True, metavar="JSON", help="panoptic json; PNGs in its stem's folder"
@@ -138,15 +153,16 @@ def parser() -> Parser:
     score.add_argument("--instances-truth", type=Path, metavar="JSON", help="default: the truth's thing segments")
     _json_option(score)
 
+
+def _doctor_command(commands: Any) -> None:
     doctor = _command(
         commands, "doctor", "single", "can this machine run the benchmark, and are its data and results intact?"
     )
-    doctor.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    _results_option(doctor)
     doctor.add_argument(
         "--deep", action="store_true", help="read prepared data and records whole, compute the metrics again"
     )
     _data_options(doctor)
-    return top
 
 
 def _command(commands: Any, name: str, module: str, summary: str) -> argparse.ArgumentParser:
@@ -161,7 +177,7 @@ def _suite_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--profile", default="smoke", metavar="NAME", help="smoke (default), quick, full or paper")
     command.add_argument("--models", metavar="A,B", help="only these networks")
     command.add_argument("--datasets", metavar="A,B", help="only these datasets")
-    command.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    _results_option(command)
     _data_options(command)
 
 
@@ -208,6 +224,10 @@ def _data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--prepared", type=Path, metavar="DIR", help="where prepared data lie (else BENCH_PREPARED, else ./prepared)"
     )
+
+
+def _results_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
 
 
 def _json_option(command: argparse.ArgumentParser) -> None:
