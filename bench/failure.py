@@ -35,7 +35,7 @@ def scrub(text: str) -> str:
     Paths of the project and of installed packages begin there; of all others the last two parts are
     left, and of a home `~`.
     """
-    for folder in (str(PROJECT), sys.prefix, sys.base_prefix):
+    for folder in sorted((str(PROJECT), sys.prefix, sys.base_prefix), key=len, reverse=True):  # one may hold another
         text = text.replace(folder + os.sep, "")
     text = ABSOLUTE.sub("…/", HOME.sub("/~", text))
     host = socket.gethostname()

@@ -19,29 +19,12 @@ from bench.data.verified import recall, remember
 from bench.doctor import Finding, examine
 from bench.files import read_json, write_json
 from bench.record import ClassScores, Metrics, Network, Scores, Status
-from bench.spec import RunSpec
 from bench.store import Store
 from tests.evaluate.conftest import CATEGORIES, draw
 from tests.evaluate.evaluated import evaluated
+from tests.specs import spec_of_size
 
-SPEC = RunSpec.model_validate(
-    {
-        "model": "unet",
-        "options": {"width": 64},
-        "task": "panoptic",
-        "dataset": "scenes",
-        "size": "24x30",
-        "budget": {},
-        "train_hash": "a",
-        "val_hash": "b",
-        "train_pixels": "c",
-        "val_pixels": "d",
-        "recipe": {"name": "r", "source": "s", "lr": 0.1, "weight_decay": 0, "batch_size": 1},
-        "precision": "mixed",
-        "profile": "smoke",
-        "seed": 0,
-    }
-)
+SPEC = spec_of_size("24x30")
 
 
 @pytest.fixture

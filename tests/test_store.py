@@ -16,27 +16,10 @@ from bench.errors import UserError
 from bench.files import read, write_bytes, write_json
 from bench.lock import LostLeaseError
 from bench.record import Damaged, Metrics, Network, Record, Scores, Status
-from bench.spec import RunSpec
 from bench.store import Store, changed_files, with_history
+from tests.specs import spec_of_size
 
-SPEC = RunSpec.model_validate(
-    {
-        "model": "unet",
-        "options": {"width": 64},
-        "task": "panoptic",
-        "dataset": "scenes",
-        "size": "64x64",
-        "budget": {},
-        "train_hash": "a",
-        "val_hash": "b",
-        "train_pixels": "c",
-        "val_pixels": "d",
-        "recipe": {"name": "r", "source": "s", "lr": 0.1, "weight_decay": 0, "batch_size": 1},
-        "precision": "mixed",
-        "profile": "smoke",
-        "seed": 0,
-    }
-)
+SPEC = spec_of_size("64x64")
 
 
 def finished(store: Store) -> Path:

@@ -12,8 +12,8 @@ from bench.evaluate.evaluator import EvaluatedPrediction, Evaluator
 from models.categories import Categories, Segment, Task
 
 
-def evaluated(scenes: Sequence[Any], categories: Categories, task: Task = "panoptic") -> Evaluator:
-    """The last image is void and predicted as void."""
+def evaluated(scenes: Sequence[Any], categories: Categories, task: Task = "panoptic", ties: bool = True) -> Evaluator:
+    """The last image is void and predicted as void. `ties`: scores to one digit, so that many are equal."""
     evaluator = Evaluator(categories, "panoptic things", task=task)
     for number, drawn in enumerate(scenes):
         as_truth = {i: Segment(s.category, False, False) for i, s in drawn.segments.items()}
@@ -24,7 +24,7 @@ def evaluated(scenes: Sequence[Any], categories: Categories, task: Task = "panop
             drawn.segments,
             drawn.prediction[None] == np.array(ids, dtype=int).reshape(-1, 1, 1),
             np.array([drawn.segments[i].category for i in ids], dtype=int),
-            np.array([round(drawn.segments[i].score, 1) for i in ids]),  # with ties
+            np.array([round(drawn.segments[i].score, 1) if ties else drawn.segments[i].score for i in ids]),
         )
         evaluator.add(f"image {number}", drawn.truth, drawn.table, None, prediction)
     void, none = np.zeros((5, 5), dtype=int), np.empty(0, dtype=int)

@@ -16,6 +16,7 @@ import pytest
 from bench.data.scene import Instance, semantic_of
 from bench.evaluate.evaluator import EvaluatedPrediction, Evaluator, thing_instances
 from models.categories import Categories, Category, PredictedSegment, Segment
+from tests.evaluate.evaluated import evaluated
 
 FRACTIONS = [
     *(f"{name}{part}" for part in ("", "_thing", "_stuff") for name in ("miou", "pq", "sq", "rq")),
@@ -165,28 +166,13 @@ def test_an_image_is_added_once_only():
 
 
 @pytest.fixture(scope="module")
-def evaluated(random_scenes: list[Any], categories: Categories) -> Evaluator:
-    evaluator = Evaluator(categories, "panoptic things")
-    for number, drawn in enumerate(random_scenes[:60]):
-        as_truth = {i: Segment(s.category, False, False) for i, s in drawn.segments.items()}
-        ids = [i for i, segment in drawn.segments.items() if categories.is_thing[segment.category]]
-        prediction = EvaluatedPrediction(
-            semantic_of(drawn.prediction, as_truth),
-            drawn.prediction,
-            drawn.segments,
-            drawn.prediction[None] == np.array(ids, dtype=int).reshape(-1, 1, 1),
-            np.array([drawn.segments[i].category for i in ids], dtype=int),
-            np.array([drawn.segments[i].score for i in ids]),
-        )
-        evaluator.add(f"image {number}", drawn.truth, drawn.table, None, prediction)
-    void = np.zeros((5, 5), dtype=int)
-    evaluator.add("void", void, {}, None, nothing((5, 5)))
-    return evaluator
+def seen(random_scenes: list[Any], categories: Categories) -> Evaluator:
+    return evaluated(random_scenes[:60], categories, ties=False)
 
 
-def test_metrics_can_be_recomputed_from_the_parquet_alone(evaluated: Evaluator, tmp_path: Path):
+def test_metrics_can_be_recomputed_from_the_parquet_alone(seen: Evaluator, tmp_path: Path):
     path = tmp_path / "images.parquet"
-    evaluated.write_images(path)
+    seen.write_images(path)
     assert [file.name for file in tmp_path.iterdir()] == ["images.parquet"]
     table = pd.read_parquet(path)
     rows = table[table.kind == "class"]
@@ -198,14 +184,14 @@ def test_metrics_can_be_recomputed_from_the_parquet_alone(evaluated: Evaluator, 
     )
     union = sums.truth + sums.predicted - sums.intersection
     segments = sums.tp + sums.fp / 2 + sums.fn / 2
-    metrics = evaluated.metrics()
+    metrics = seen.metrics()
     assert (sums.intersection / union)[union > 0].mean() == pytest.approx(metrics["miou"], abs=1e-12)
     assert (sums.iou_sum / segments)[segments > 0].mean() == pytest.approx(metrics["pq"], abs=1e-12)
 
 
-def test_recall_can_be_recomputed_from_the_parquet_alone(evaluated: Evaluator, tmp_path: Path):
+def test_recall_can_be_recomputed_from_the_parquet_alone(seen: Evaluator, tmp_path: Path):
     path = tmp_path / "images.parquet"
-    evaluated.write_images(path)
+    seen.write_images(path)
     thresholds = json.loads(pq.read_schema(path).metadata[b"iou_thresholds"])
     assert thresholds == pytest.approx(np.linspace(0.5, 0.95, 10))
     table = pd.read_parquet(path)
@@ -216,7 +202,7 @@ def test_recall_can_be_recomputed_from_the_parquet_alone(evaluated: Evaluator, t
         of_class = detections[detections.category == category]
         hits = np.stack(of_class.match.to_list()) & ~np.stack(of_class.ignored.to_list())
         recalls.append(hits.sum(axis=0) / count)
-    assert np.mean(recalls) == pytest.approx(evaluated.metrics()["ar"], abs=1e-12)
+    assert np.mean(recalls) == pytest.approx(seen.metrics()["ar"], abs=1e-12)
     assert detections.score.between(0, 1).all()
     assert detections.tp.isna().all()
 

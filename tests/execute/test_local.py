@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.execute.commands import children, finish
+
 SUITE = """
 name: two
 title: two small networks
@@ -53,27 +55,9 @@ def start(folder: Path, profile: str, *more: str) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    text, _ = process.communicate(timeout=240)
-    return process.returncode, text
-
-
 def states(folder: Path) -> dict[str, str]:
     found = (json.loads(path.read_text()) for path in (folder / "results").glob("*/status.json"))
     return {status["run_id"].split("-scenes")[0]: status["state"] for status in found}
-
-
-def children(pid: int) -> list[int]:
-    """Process ids whose parent is `pid`, from /proc."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found.append(int(path.parent.name))
-    return found
 
 
 def training_process(folder: Path, model: str, main: int, attempt: int = 1) -> int:

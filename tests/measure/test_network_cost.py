@@ -64,7 +64,7 @@ def test_the_size_of_the_detectors_is_only_counted() -> None:
 
 
 def test_more_memory_than_allowed_is_a_reason_and_not_a_crash() -> None:
-    record = measure_apart("unet-small", (1024, 1024), memory=GIB)
+    record = measure_apart("unet-small", (1024, 1024), memory=3 * GIB // 2)  # torch itself takes almost one
     assert record.reason == "not run: needs more memory than a measurement may take"
     assert record.flops is None
 
