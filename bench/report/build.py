@@ -14,7 +14,6 @@ from bench.record import Record
 from bench.report import costs, oracle, protocols, table4
 from bench.report.audit import audit_pages
 from bench.report.exhibit import Exhibit
-from bench.report.figures import draw
 from bench.report.gaps import Missing
 from bench.report.page import Page, render_page
 from bench.report.render_csv import render_csv
@@ -41,18 +40,18 @@ def build_reports(store: Store, suites: Sequence[Suite], missing: Mapping[str, M
     exhibits = [exhibit_of(suite, records, missing) for suite in suites]
     exhibits += [build(records, store.root) for build in STANDING]
     _check_free({exhibit.suite.name for exhibit in exhibits[len(suites) :]}, suites)
-    drawn = {chart.name: draw(chart) for exhibit in exhibits for chart in exhibit.charts}
+    drawn = {figure.name: figure.draw() for exhibit in exhibits for figure in exhibit.figures}
     results = Path(os.path.relpath(store.root.resolve(), out.resolve())).as_posix()
     files: dict[Path, str | bytes] = {}
     for exhibit in exhibits:
         files[out / f"{exhibit.suite.name}.md"] = render_markdown(exhibit, results, damaged)
         files[out / f"{exhibit.suite.name}.csv"] = render_csv(exhibit)
         files[out / f"{exhibit.suite.name}.tex"] = render_latex(exhibit)
-        for chart in exhibit.charts:
-            files |= {out / f"{chart.name}.{kind}": content for kind, content in drawn[chart.name].items()}
-    charts = {name: by_kind["svg"] for name, by_kind in drawn.items()}
+        for figure in exhibit.figures:
+            files |= {out / f"{figure.name}.{kind}": content for kind, content in drawn[figure.name].items()}
+    pictures = {name: by_kind["svg"] for name, by_kind in drawn.items()}
     files |= {out / name: text for name, text in audit_pages(store.root, results).items()}
-    files[out / "index.html"] = render_page(Page(exhibits, run_lines(records), damaged, results, charts))
+    files[out / "index.html"] = render_page(Page(exhibits, run_lines(records), damaged, results, pictures))
     written = {path: content.encode() if isinstance(content, str) else content for path, content in files.items()}
     require(out, sum(map(len, written.values())), "the report")
     for path, content in written.items():

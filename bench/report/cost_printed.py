@@ -105,7 +105,7 @@ def _flops(model: str, size: tuple[int, int], costs: Sequence[CostRecord]) -> fl
     return record.flops / 1e9 if record and record.flops else None
 
 
-def printed_chart(name: str, costs: Sequence[CostRecord], sizes: Sequence[tuple[int, int]]) -> Chart | None:
+def printed_chart(name: str, costs: Sequence[CostRecord], sizes: Sequence[tuple[int, int]]) -> tuple[Chart, ...]:
     """FLOPs over the number of pixels; each printed number at the counted size that is nearest to it."""
     sizes = [size for size in sizes if size not in ONLY_COUNTED]  # too near to the size beside it to be told apart
     lines, printed = [], []
@@ -117,9 +117,9 @@ def printed_chart(name: str, costs: Sequence[CostRecord], sizes: Sequence[tuple[
             nearest = min(points, key=lambda point: _distance(value, point[1]))
             printed.append((nearest[0], value))
     if not lines:
-        return None
+        return ()
     lines.append(Line("printed in Table 4, at the nearest counted size", tuple(printed), printed=True))
-    return Chart(
+    chart = Chart(
         name=name,
         alt="FLOPs of each network of Table 4 against the size of the input; the numbers are in the table",
         title="",
@@ -128,6 +128,7 @@ def printed_chart(name: str, costs: Sequence[CostRecord], sizes: Sequence[tuple[
         rows=((Panel("", "FLOPs (G)", tuple(lines), bottom=None, logarithmic=True),),),
         row_height=2.8,
     )
+    return (chart,)
 
 
 def _pixels(size: tuple[int, int]) -> float:

@@ -21,8 +21,8 @@ RULE = (
 DASH_NAMES = ("solid", "dashed", "dotted", "dash-dotted", "long dashes and dots", "sparse dots")
 
 
-def learning_curves(name: str, title: str, lines: Sequence[Variant]) -> Chart | None:
-    """A panel a row and split, a line a seed; None where no run has a history."""
+def learning_curves(name: str, title: str, lines: Sequence[Variant]) -> tuple[Chart, ...]:
+    """One chart, a panel a row and split, a line a seed; none where no run has a history."""
     colors = {variant.key: n for n, variant in enumerate(lines)}
     seeds = sorted({run.spec.seed for variant in lines for runs in variant.runs.values() for run in runs})
     dashes = {seed: n for n, seed in enumerate(seeds)}
@@ -36,9 +36,9 @@ def learning_curves(name: str, title: str, lines: Sequence[Variant]) -> Chart | 
                 y_label = "" if len(panels) % ACROSS else "training loss\n(its own terms)"
                 panels.append(Panel(where, y_label, drawn, bottom=None))
     if not panels:
-        return None
+        return ()
     told = ", ".join(f"{seed} {DASH_NAMES[n % len(DASHES)]}" for seed, n in dashes.items())
-    return Chart(
+    chart = Chart(
         name=name,
         alt="Training loss by epoch, a panel a network; each has its own loss terms, so heights are not comparable",
         title=title,
@@ -47,6 +47,7 @@ def learning_curves(name: str, title: str, lines: Sequence[Variant]) -> Chart | 
         rows=tuple(tuple(panels[n : n + ACROSS]) for n in range(0, len(panels), ACROSS)),
         legend=False,
     )
+    return (chart,)
 
 
 def convergence(lines: Iterable[Variant]) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from bench.record import Record
 from bench.report.facts import Facts
-from bench.report.figures import Chart
 from bench.report.gaps import Gap
 from bench.report.grouping import floors, networks
 from bench.report.table import Table
@@ -15,13 +15,27 @@ from bench.report.words import LEGEND, UNITS
 from bench.spec import Suite, size_text
 
 
+class Figure(Protocol):
+    """A picture beside a table: a chart, a drawing, a grid of images. `name` of its files; `alt`: what is to be seen,
+    for who does not see it.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def alt(self) -> str: ...
+    def draw(self) -> dict[str, bytes]:
+        """The files by format: svg, png and pdf. Equal figures give equal bytes."""
+        ...
+
+
 @dataclass(frozen=True)
 class Section:
-    """Our table under one profile (and size), what it lacks, a figure, and what there is to say of its rows."""
+    """Our table under one profile (and size), what it lacks, figures, and what there is to say of its rows."""
 
     table: Table
     gaps: tuple[Gap, ...]
-    chart: Chart | None = None
+    figures: tuple[Figure, ...] = ()
     facts: tuple[Facts, ...] = ()
 
 
@@ -59,8 +73,8 @@ class Exhibit:
         return self.suite.nothing if isinstance(self.suite, Subject) else "No run of this suite is finished."
 
     @property
-    def charts(self) -> tuple[Chart, ...]:
-        return tuple(section.chart for section in self.sections if section.chart)
+    def figures(self) -> tuple[Figure, ...]:
+        return tuple(figure for section in self.sections for figure in section.figures)
 
 
 def left_out(suite: Suite, records: Sequence[Record], own: Sequence[Record]) -> tuple[str, ...]:

@@ -84,33 +84,32 @@ class Chart:
     legend: bool = True
     row_height: float = ROW_HEIGHT  # inches
 
+    def draw(self) -> dict[str, bytes]:
+        """The files by format: svg, png and pdf."""
+        import matplotlib
+        from matplotlib.figure import Figure
 
-def draw(chart: Chart) -> dict[str, bytes]:
-    """The chart's files by format: svg, png and pdf."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # nobody's own matplotlibrc
-        matplotlib.rcParams.update(STYLE)
-        height = chart.row_height * len(chart.rows) + REST_HEIGHT
-        figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, layout="constrained")
-        axes = figure.subplots(len(chart.rows), max(map(len, chart.rows)), sharex=True, squeeze=False)
-        names: dict[str, Any] = {}
-        for row, panels in zip(axes, chart.rows, strict=True):
-            for place, panel in zip_longest(row, panels):
-                if panel is None:
-                    place.set_axis_off()
-                else:
-                    names |= _draw_panel(place, panel, chart)
-        figure.suptitle(chart.title)
-        for column in axes.T:
-            lowest = [place for place in column if place.axison][-1]
-            lowest.set_xlabel(chart.x_label)
-            lowest.tick_params(labelbottom=True)
-        if chart.legend:
-            figure.legend(names.values(), names.keys(), loc="outside lower center", ncols=3, frameon=False)
-        return {name: _bytes(figure, name) for name in FORMATS}
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()  # nobody's own matplotlibrc
+            matplotlib.rcParams.update(STYLE)
+            height = self.row_height * len(self.rows) + REST_HEIGHT
+            figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, layout="constrained")
+            axes = figure.subplots(len(self.rows), max(map(len, self.rows)), sharex=True, squeeze=False)
+            names: dict[str, Any] = {}
+            for row, panels in zip(axes, self.rows, strict=True):
+                for place, panel in zip_longest(row, panels):
+                    if panel is None:
+                        place.set_axis_off()
+                    else:
+                        names |= _draw_panel(place, panel, self)
+            figure.suptitle(self.title)
+            for column in axes.T:
+                lowest = [place for place in column if place.axison][-1]
+                lowest.set_xlabel(self.x_label)
+                lowest.tick_params(labelbottom=True)
+            if self.legend:
+                figure.legend(names.values(), names.keys(), loc="outside lower center", ncols=3, frameon=False)
+            return {name: _bytes(figure, name) for name in FORMATS}
 
 
 def _draw_panel(axes: Any, panel: Panel, chart: Chart) -> dict[str, Any]:

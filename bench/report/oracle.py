@@ -112,7 +112,7 @@ def _section(
     )
     gaps = _gaps(suite, profile.name, sizes, records, missing)
     title = "" if profile.reproduction else label  # a figure leaves its page: what is small says so itself
-    return Section(table, tuple(gaps), _chart(f"{suite.name}-{name}", title, suite, sizes, runs))
+    return Section(table, tuple(gaps), (_chart(f"{suite.name}-{name}", title, suite, sizes, runs),))
 
 
 def _runs(suite: Suite, done: Sequence[Record]) -> Runs:

@@ -68,13 +68,13 @@ class Grid:
 
 @dataclass(frozen=True)
 class Page:
-    """`charts`: the SVG of each chart by name."""
+    """`pictures`: the SVG of each figure by name."""
 
     exhibits: Sequence[Exhibit]
     runs: Sequence[Run]
     damaged: Mapping[str, str]
     results: str
-    charts: Mapping[str, bytes]
+    pictures: Mapping[str, bytes]
 
 
 @cache

@@ -36,8 +36,8 @@ def render_markdown(exhibit: Exhibit, results: str, damaged: Mapping[str, str]) 
     for section in exhibit.sections:
         lines += [f"## {section.table.title}", "", f"**{escape(section.table.label)}**", ""]
         lines += [f"Protocol: {section.table.protocol}.", "", *_tables(section.table, results)]
-        if section.chart:
-            lines += [f"![{escape(section.chart.alt)}]({section.chart.name}.svg)", ""]
+        for figure in section.figures:
+            lines += [f"![{escape(figure.alt)}]({figure.name}.svg)", ""]
         lines += bullets("Notes", section.table.notes)
         lines += [line for facts in section.facts for line in facts_lines(facts)]
         lines += _gaps(section.gaps)

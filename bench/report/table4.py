@@ -89,7 +89,7 @@ def _section(
     return Section(
         table=replace(table, notes=(*notes, *convergence(trained))),
         gaps=tuple(find_gaps(suite, key.profile, records, found, missing, key.tuned)),
-        chart=learning_curves(f"{suite.name}-{key.name}-curves", told, trained),
+        figures=learning_curves(f"{suite.name}-{key.name}-curves", told, trained),
         facts=tuple(filter(None, (contrasts(suite, trained), conditions(trained), searches(trained, candidates)))),
     )
 

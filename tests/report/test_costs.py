@@ -194,7 +194,7 @@ def test_the_order_at_the_papers_size_is_counted_and_printed(add, exhibit):
 def test_the_chart_puts_each_printed_number_at_its_nearest_size(add, exhibit):
     add("unet", (64, 64), 3e9)
     add("unet", (128, 128), 12e9)
-    (chart,) = exhibit().charts
+    (chart,) = exhibit().figures
     ours, printed = chart.rows[0][0].lines
     assert ours.points == ((64 * 64, 3), (128 * 128, 12))
     assert (printed.printed, printed.points) == (True, ((64 * 64, 4),))

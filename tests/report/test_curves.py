@@ -6,7 +6,6 @@ import pytest
 
 from bench.report.build import build_reports, exhibit_of, read_records
 from bench.report.curves import RULE, last_fall
-from bench.report.figures import draw
 
 
 def section(fake, suite):
@@ -44,7 +43,7 @@ def test_rows_that_still_fall_are_named_with_the_rule(fake, suite):
 
 def test_nothing_is_said_without_curves_and_rest_is_said_too(fake, suite):
     fake.done("unet")
-    assert section(fake, suite).chart is None
+    assert section(fake, suite).figures == ()
     assert not any("converged" in note for note in section(fake, suite).table.notes)
     fake.done("detr-r50", losses=(3.0, 2.98))
     assert section(fake, suite).table.notes[-1] == (
@@ -79,7 +78,7 @@ def test_a_panel_a_row_and_a_line_a_seed(fake, suite):
         fake.done("detr-r50", losses=(30.0, 25.0), seed=seed)
     fake.done("unet", dataset="coco", losses=(4.0, 3.0))
     fake.done("maskattn-unet")
-    chart = section(fake, suite).chart
+    (chart,) = section(fake, suite).figures
     panels = [panel for row in chart.rows for panel in row]
     assert [panel.title for panel in panels] == ["COCO: U-Net", "scenes: U-Net", "scenes: DETR-R50"]
     assert panels[1].lines[0].points == ((1.0, 3.0), (2.0, 2.5), (3.0, 2.0))
@@ -92,10 +91,10 @@ def test_a_panel_a_row_and_a_line_a_seed(fake, suite):
 def test_charts_of_short_last_rows_are_drawn_and_equal_ones_give_equal_bytes(fake, suite):
     for model in ("unet", "detr-r50", "detr-r101", "maskattn-unet"):
         fake.done(model, losses=(3.0, 2.0))
-    chart = section(fake, suite).chart
+    (chart,) = section(fake, suite).figures
     assert [len(row) for row in chart.rows] == [3, 1]
-    files = draw(chart)
-    assert files == draw(chart)
+    files = chart.draw()
+    assert files == chart.draw()
     text = "".join(ElementTree.fromstring(files["svg"]).itertext())
     assert text is not None
     assert files["png"].startswith(b"\x89PNG")
