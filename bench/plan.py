@@ -8,27 +8,23 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from bench.data.catalog import DataRoots, Missing, find
 from bench.data.prepared import Prepared, check_disjoint, existing, prepare_sizes
 from bench.data.source import Source
 from bench.errors import UserError, unknown
 from bench.files import sha256_of
-from bench.plain_yaml import read_yaml
 from bench.record import Damaged, Record, Status
-from bench.spec import NO_TRAINING, Budget, ModelEntry, Percent, Profile, Recipe, RunSpec, Suite, invalid, size_text
+from bench.settings import epochs_of, sizes_of
+from bench.spec import NO_TRAINING, Budget, ModelEntry, Percent, Profile, Recipe, RunSpec, Suite, size_text
 from bench.store import Store
 from bench.train.checkpoints import last_place
 from bench.train.recipes import recipe_for
 from models.registry import REGISTRY, Entry, UnknownNameError, full_options
 from models.registry import find as find_model
 
-HERE = Path(__file__).parent
 EMBEDDED = "scenes"  # runs in a column of its own where none of a suite's datasets is here
-T = TypeVar("T", bound=BaseModel)
 Progress = Callable[[str, int, int], None]  # (what, done, of)
 
 
@@ -43,6 +39,7 @@ class Choice:
     models: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    more_sizes: tuple[tuple[int, int], ...] = ()  # prepared in the same pass, for other suites
 
 
 @dataclass(frozen=True)
@@ -82,30 +79,6 @@ class Plan:
     sources: dict[str, Source]
 
 
-def load_named(kind: str, name: str, model: type[T]) -> T:
-    """bench/<kind>s/<name>.yaml, or the file itself where `name` is a path. Raises UserError."""
-    folder = HERE / f"{kind}s"
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
-    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
-    if not path.is_file():
-        if path.suffix and "/" in name:
-            raise UserError(f"no {kind} file at {name}; give a path to a YAML file or one of: {', '.join(known)}")
-        raise unknown(kind, name, known)
-    content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a {kind} is a mapping of keys; see bench/{kind}s/{known[0]}.yaml")
-    try:
-        loaded = model.model_validate(content)
-    except ValidationError as error:
-        raise invalid(error, str(path), model) from None
-    given = str(content.get("name"))
-    if given in known and path.resolve().parent != folder and load_named(kind, given, model) != loaded:
-        raise UserError(
-            f"{path}: the name {given} belongs to bench/{kind}s/{given}.yaml; give this {kind} another name"
-        )
-    return loaded
-
-
 def make_plan(choice: Choice, store: Store, prepare_data: Progress | None = None) -> Plan:
     """Every run of the suite. With `prepare_data`, preparations are made first; without, such runs are pending."""
     names = choice.datasets or choice.suite.datasets
@@ -120,8 +93,9 @@ def make_plan(choice: Choice, store: Store, prepare_data: Progress | None = None
         assert not isinstance(embedded, Missing)
         sources = {EMBEDDED: embedded}
     rows = _rows(choice)
-    sizes = tuple(dict.fromkeys(choice.profile.fit_size(size) for size in choice.suite.sizes))
-    data = {name: _data(choice, rows, source, sizes, prepare_data) for name, source in sources.items()}
+    sizes = sizes_of(choice.suite, choice.profile)
+    wanted = tuple(dict.fromkeys((*sizes, *choice.more_sizes)))
+    data = {name: _data(choice, rows, source, wanted, prepare_data) for name, source in sources.items()}
     cells = [
         _cell(choice, row, source, size, data[source.name][size], percent, seed, store)
         for source in sources.values()
@@ -131,8 +105,34 @@ def make_plan(choice: Choice, store: Store, prepare_data: Progress | None = None
         for percent, seed in product(choice.suite.train_percent if row.is_trained else (100,), row.seeds)
     ]
     reasons = (row.network.refusal(size, row.options) for row in rows for size in sizes)
-    skipped = tuple(dict.fromkeys(reason for reason in reasons if reason))
+    skipped = tuple(dict.fromkeys([*_thinned(choice), *(reason for reason in reasons if reason)]))
     return Plan(tuple(with_times(cells, store)), skipped, missing, sources)
+
+
+def make_plans(choices: Sequence[Choice], store: Store, prepare_data: Progress | None = None) -> Plan:
+    """The runs of several suites, each once. Their sizes are prepared in one pass over a dataset."""
+    sizes = tuple(dict.fromkeys(size for choice in choices for size in sizes_of(choice.suite, choice.profile)))
+    plans = [make_plan(replace(choice, more_sizes=sizes), store, prepare_data) for choice in choices]
+    return merged(plans)
+
+
+def merged(plans: Sequence[Plan]) -> Plan:
+    """One plan of several; what two of them have in common stands where it comes first."""
+    cells: dict[str, Cell] = {}
+    for cell in (cell for plan in plans for cell in plan.cells):
+        cells.setdefault(cell.spec.canonical(), cell)
+    return Plan(
+        cells=tuple(cells.values()),
+        skipped=tuple(dict.fromkeys(reason for plan in plans for reason in plan.skipped)),
+        missing={name: entry for plan in plans for name, entry in plan.missing.items()},
+        sources={name: source for plan in plans for name, source in plan.sources.items()},
+    )
+
+
+def _thinned(choice: Choice) -> list[str]:
+    suite, profile = choice.suite, choice.profile
+    taken, of = len(suite.entries(profile)), len(suite.models)
+    return [f"{of - taken} of the {of} points of {suite.name}: the profile {profile.name} takes {taken}"] * (taken < of)
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,11 @@ def _rows(choice: Choice) -> list[_Row]:
     """Floors first."""
     suite = choice.suite
     by_name: dict[str, list[ModelEntry]] = {}
-    for entry in suite.models:
+    for entry in suite.entries(choice.profile):
         by_name.setdefault(entry.name, []).append(entry)
-    models = [e for name in choice.models for e in by_name.get(name, [ModelEntry(name=name)])] or list(suite.models)
+    models = [e for name in choice.models for e in by_name.get(name, [ModelEntry(name=name)])] or list(
+        suite.entries(choice.profile)
+    )
     floors = [ModelEntry(name=name) for name, entry in REGISTRY.items() if entry.is_floor and suite.floors]
     entries = floors + [e for n, e in enumerate(models) if e not in floors and e not in models[:n]]
     return [_row(choice, entry) for entry in entries]
@@ -167,6 +169,8 @@ def _row(choice: Choice, entry: ModelEntry) -> _Row:
     network = _find_model(entry.name)
     options, weights = _options(entry, profile)
     recipe = recipe_for(network, options, profile, suite.task, entry.recipe)
+    if network.is_network and not network.is_floor:
+        recipe = recipe.model_copy(update={"epochs": epochs_of(suite, profile)})
     seeds = tuple(dict.fromkeys(choice.seeds or suite.seeds[: profile.max_seeds]))
     chance = network.is_network and not network.is_floor
     return _Row(network, options, weights, recipe, seeds if chance else (0,))

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from bench.record import Record
-from bench.spec import Budget, Profile, RunSpec
+from bench.spec import Budget, Profile, RunSpec, Suite
 from bench.train.recipes import NAMED, TUNED, recipe_for, tuned
 from models.registry import REGISTRY
 
@@ -36,6 +36,17 @@ def profile_named(name: str) -> Profile:
     label = f"{name}: a profile this program does not know, not a reproduction"
     stranger = {"name": name, "summary": "", "label": label, "reproduction": False, "epochs": 0}
     return profiles().get(name) or Profile.model_validate(stranger)
+
+
+def sizes_of(suite: Suite, profile: Profile) -> tuple[tuple[int, int], ...]:
+    """(height, width) of the suite's runs under a profile."""
+    trained = any(REGISTRY[entry.name].is_network for entry in suite.models if entry.name in REGISTRY)
+    return tuple(dict.fromkeys(profile.fit_size(size, trained) for size in suite.sizes))
+
+
+def epochs_of(suite: Suite, profile: Profile) -> int:
+    """How long its networks are trained under a profile."""
+    return min(profile.epochs, suite.epochs or profile.epochs)
 
 
 def settings(records: Iterable[Record]) -> list[list[Record]]:

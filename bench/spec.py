@@ -166,19 +166,23 @@ class Profile(Frozen):
     reproduction: bool = Field(description="may stand beside the paper's numbers as a reproduction")
     epochs: int = Field(ge=0)
     max_side: int | None = Field(None, ge=1)
+    max_trained_side: int | None = Field(None, ge=1, description="of a suite whose networks are trained")
     max_batch: int | None = Field(None, ge=1)
     max_seeds: int | None = Field(None, ge=1)
+    max_points: int | None = Field(None, ge=2, description="of a suite that is a sweep")
     train_images: int | None = Field(None, ge=1)
     val_images: int | None = Field(None, ge=1)
     backbone_weights: str = "none"
     keep_weights: bool = True
 
-    def fit_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size under the cap, the ratio of the sides kept: 48x64 under 32 is 24x32."""
+    def fit_size(self, size: tuple[int, int], trained: bool = True) -> tuple[int, int]:
+        """The size under the caps, the ratio of the sides kept: 48x64 under 32 is 24x32."""
         longest = max(size)
-        if self.max_side is None or longest <= self.max_side:
+        caps = (self.max_side, self.max_trained_side if trained else None)
+        most = min((cap for cap in caps if cap is not None), default=longest)
+        if longest <= most:
             return size
-        height, width = (max(1, side * self.max_side // longest) for side in size)
+        height, width = (max(1, side * most // longest) for side in size)
         return height, width
 
 
@@ -199,7 +203,7 @@ class Suite(Frozen):
 
     name: str = Field(pattern=NAME)
     title: str
-    exhibit: str | None = Field(None, pattern=r"^(table[1-9]|figure[1-7]|oracle)$")
+    exhibit: str | None = Field(None, pattern=r"^(table[1-9]|figure[1-7]|oracle|sizes)$")
     task: Task
     sizes: tuple[Size, ...] = Field(min_length=1)
     models: tuple[Annotated[ModelEntry, BeforeValidator(_as_entry)], ...] = Field(min_length=1)
@@ -207,9 +211,18 @@ class Suite(Frozen):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     train_percent: tuple[Percent, ...] = Field((100,), min_length=1)
     floors: bool = True
+    epochs: int | None = Field(None, ge=1, description="at most so many, whatever the profile")
+    sweep: bool = Field(False, description="the entries are points of one curve, of which a profile may take fewer")
     against: tuple[Annotated[ModelEntry, BeforeValidator(_as_entry)], ...] = Field(
         (), description="rows of `models` that every other row is set against"
     )
+
+    def entries(self, profile: Profile) -> tuple[ModelEntry, ...]:
+        """The rows under a profile: of a sweep at most its `max_points`, evenly spaced, both ends among them."""
+        most, last = profile.max_points, len(self.models) - 1
+        if not self.sweep or most is None or last < most:
+            return self.models
+        return tuple(self.models[n * last // (most - 1)] for n in range(most))
 
     @model_validator(mode="after")
     def _against_its_own_rows(self) -> Suite:

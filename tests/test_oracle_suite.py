@@ -15,7 +15,8 @@ from PIL import Image
 from bench.data.catalog import DataRoots
 from bench.data.native.scenes import Scenes
 from bench.data.prepared import load
-from bench.plan import Cell, Choice, load_named, make_plan
+from bench.named import load_named
+from bench.plan import Cell, Choice, make_plan
 from bench.run import Job, execute
 from bench.spec import NO_TRAINING, Profile, Suite
 from bench.store import Store
@@ -70,7 +71,7 @@ def test_from_the_command_to_the_report(tmp_path: Path) -> None:
             "samples",
             "attempts",
         }
-        assert Image.open(record.folder / "samples" / "0.png").size == (3 * 128, 128)
+        assert Image.open(record.folder / "samples" / "0-val-000000.png").size == (3 * 128, 128)
     assert (
         len({record.metrics.vanished.truth_hash for record in records if record.metrics and record.metrics.vanished})
         == 1
@@ -167,5 +168,6 @@ def test_on_real_coco_through_the_whole_program(tmp_path: Path, shared_data: Pat
     metrics = store.record(cell.spec.run_id).metrics
     assert metrics is not None
     assert metrics.final.pq == pytest.approx({"nearest": 0.89, "bilinear": 0.95}[way], abs=0.01)
-    picture = np.asarray(Image.open(store.folder(cell.spec.run_id) / "samples" / "0.png"))
+    (first,) = (store.folder(cell.spec.run_id) / "samples").glob("0-*.png")
+    picture = np.asarray(Image.open(first))
     assert max(picture.shape[0], picture.shape[1] // 3) == 320

@@ -12,7 +12,8 @@ from bench.data.catalog import DataRoots
 from bench.data.native.scenes import Scenes
 from bench.data.scene import Scene
 from bench.errors import UserError
-from bench.plan import Choice, Plan, load_named, make_plan
+from bench.named import load_named
+from bench.plan import Choice, Plan, make_plan
 from bench.record import Status
 from bench.spec import ModelEntry, Profile, Suite
 from bench.store import Store

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from bench.cli import parser
-from bench.commands.suites import known_suites
 from bench.data.catalog import DataRoots, Missing, find
 from bench.measure.cost_records import cost_of, read_costs
+from bench.named import known_suites
 from bench.paper.numbers import paper_value
 from bench.report.build import build_reports
 from bench.store import Store

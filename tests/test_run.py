@@ -14,7 +14,8 @@ import torch
 import bench.run
 from bench.data.catalog import DataRoots
 from bench.lock import LostLeaseError
-from bench.plan import Choice, load_named, make_plan
+from bench.named import load_named
+from bench.plan import Choice, make_plan
 from bench.record import Status
 from bench.run import Job, execute
 from bench.spec import Profile, Suite

@@ -40,10 +40,14 @@ def next_step(asked: Sequence[Wanted], exhibits: Collection[str], suites: Sequen
 
 
 def _covers(suite: Suite, one: Wanted) -> bool:
-    """`--models` adds any registered network to a suite, as it comes."""
+    """`--models` adds any registered network to a suite, as it comes. A suite that trains shorter decides nothing."""
     if (suite.task, one.dataset in suite.datasets, one.size in suite.sizes) != (one.task, True, True):
         return False
-    if one.percent not in suite.train_percent or not any(REGISTRY[entry.name].is_network for entry in suite.models):
+    if (
+        suite.epochs is not None
+        or one.percent not in suite.train_percent
+        or not any(REGISTRY[entry.name].is_network for entry in suite.models)
+    ):
         return False
     own = [entry for entry in suite.models if entry.name == one.model]
     made = [network(entry.name, entry.options) for entry in own] or [network(one.model, {})]

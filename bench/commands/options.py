@@ -14,8 +14,9 @@ from rich.console import Console
 
 from bench.data.catalog import DataRoots
 from bench.errors import UserError
-from bench.plan import Choice, load_named
-from bench.spec import NAME, Profile, Suite
+from bench.named import ALL, load_named, suites_named
+from bench.plan import Choice
+from bench.spec import NAME, Profile
 
 WIDE = 160  # columns of a table that goes to a file
 
@@ -58,15 +59,31 @@ def seed_list(text: str | None) -> tuple[int, ...]:
 
 
 def read_choice(options: argparse.Namespace) -> Choice:
-    return Choice(
-        suite=load_named("suite", options.suite, Suite),
-        profile=load_named("profile", options.profile, Profile),
-        roots=data_roots(options),
-        prepared=prepared_root(options),
-        models=name_list(options.models),
-        datasets=name_list(options.datasets),
-        seeds=seed_list(options.seeds),
-    )
+    """Of a command that takes one suite."""
+    if options.suite == ALL:
+        raise UserError(f"--suite {ALL} is every exhibit's; this command takes one suite")
+    return read_choices(options)[0]
+
+
+def read_choices(options: argparse.Namespace) -> list[Choice]:
+    """One for each suite. With `--suite all` a suite takes of the networks and paths given those that are its own."""
+    profile, roots = load_named("profile", options.profile, Profile), data_roots(options)
+    models, datasets = name_list(options.models), name_list(options.datasets)
+    prepared, seeds = prepared_root(options), seed_list(options.seeds)
+    if options.suite != ALL:
+        (suite,) = suites_named(options.suite)
+        return [Choice(suite, profile, roots, prepared, models, datasets, seeds)]
+    choices = []
+    for suite in suites_named(ALL):
+        own = tuple(name for name in models if name in {entry.name for entry in suite.models})
+        paths = {name: path for name, path in roots.paths.items() if name in (datasets or suite.datasets)}
+        if own or not models:
+            choices.append(Choice(suite, profile, DataRoots(paths, roots.root), prepared, own, datasets, seeds))
+    taken = {name for choice in choices for name in (*choice.roots.paths, *choice.models)}
+    strange = [name for name in (*roots.paths, *models) if name not in taken]
+    if strange:
+        raise UserError(f"no suite that has an exhibit has {strange[0]}; see bench/suites")
+    return choices
 
 
 def terminal() -> Console:

@@ -6,10 +6,11 @@ import argparse
 import os
 import signal
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.console import Console
 
-from bench.commands.options import data_roots, print_json, read_choice, terminal
+from bench.commands.options import data_roots, print_json, read_choices, terminal
 from bench.data.catalog import Missing, find
 from bench.data.intact import assure
 from bench.data.prepared import load
@@ -17,9 +18,10 @@ from bench.disk import amount, require
 from bench.display import Display, duration, place_text
 from bench.errors import FAILED, OK, UserError
 from bench.execute.local import Machine, count_gpus, execute_all
-from bench.plan import EMBEDDED, HERE, Cell, Choice, Plan, Progress, load_named, looked_up, make_plan
+from bench.named import known_suites, load_named
+from bench.plan import EMBEDDED, Cell, Choice, Plan, Progress, looked_up, make_plans, merged
 from bench.report.build import build_reports
-from bench.spec import NO_TRAINING, Suite, size_text
+from bench.spec import NO_TRAINING, Profile, Suite, size_text
 from bench.store import Store
 from bench.train.checkpoints import Checkpoints
 from bench.tune import Search, read_factors, tune_command, tuned_plan
@@ -32,25 +34,27 @@ CHECKPOINT_BYTES = 3 * 3 * WEIGHT_BYTES  # weights and AdamW's two moments, of a
 
 
 def run(options: argparse.Namespace) -> int:
-    choice, console, store = read_choice(options), terminal(), Store(options.results)
-    machine = machine_of(options, choice)
-    plan = _plan(options, choice, store, preparation(console))
-    return carry_out(options, choice, machine, plan, "`python -m bench report` writes the tables and the page")
+    choices, console, store = read_choices(options), terminal(), Store(options.results)
+    machine = machine_of(options, choices[0].profile)
+    plan = _plan(options, choices, store, preparation(console))
+    return carry_out(
+        options, choices[0].profile, machine, plan, "`python -m bench report` writes the tables and the page"
+    )
 
 
-def machine_of(options: argparse.Namespace, choice: Choice) -> Machine:
+def machine_of(options: argparse.Namespace, profile: Profile) -> Machine:
     cores = len(os.sched_getaffinity(0))
     return Machine(
         device=_device(options.device),
         jobs=options.jobs,
         threads=max(1, cores // options.jobs),
-        keep_weights=choice.profile.keep_weights,
+        keep_weights=profile.keep_weights,
         checkpoint_minutes=options.checkpoint_minutes,
         stall_s=60 * options.stall_minutes,
     )
 
 
-def carry_out(options: argparse.Namespace, choice: Choice, machine: Machine, plan: Plan, next_step: str) -> int:
+def carry_out(options: argparse.Namespace, profile: Profile, machine: Machine, plan: Plan, next_step: str) -> int:
     """Executes what of the plan is not done, shows it and says what comes next; the exit code."""
     console, store = terminal(), Store(options.results)
     _say_missing(console, plan)
@@ -59,11 +63,11 @@ def carry_out(options: argparse.Namespace, choice: Choice, machine: Machine, pla
             missing = ", ".join(plan.missing)
             raise UserError(f"nothing to run: {missing} not here; --datasets scenes runs the embedded one")
         raise UserError(
-            f"nothing to run at this size: {'; '.join(plan.skipped)}; the profile {choice.profile.name} may cap it"
+            f"nothing to run at this size: {'; '.join(plan.skipped)}; the profile {profile.name} may cap it"
         )
     _sweep(plan, store)
     chosen = [cell for cell in plan.cells if _is_chosen(cell, options.only)]
-    console.print(_headline(choice, plan, chosen, machine.jobs))
+    console.print(_headline(options.suite, profile, plan, chosen, machine.jobs))
     if not chosen:
         console.print(_done_rows(Display(console, 0, store), plan).table())
         return _verdict(console, plan, store, next_step)
@@ -89,13 +93,20 @@ def carry_out(options: argparse.Namespace, choice: Choice, machine: Machine, pla
     return _verdict(console, plan, store, next_step)
 
 
-def _plan(options: argparse.Namespace, choice: Choice, store: Store, prepare_data: Progress | None = None) -> Plan:
-    """The suite's runs, with `--tuned` at the rates that `bench tune` found."""
+def _plan(
+    options: argparse.Namespace, choices: Sequence[Choice], store: Store, prepare_data: Progress | None = None
+) -> Plan:
+    """The runs of the suites, with `--tuned` at the rates that `bench tune` found."""
     if options.tuned is None:
-        return make_plan(choice, store, prepare_data)
-    search = Search(read_factors(options.tuned), choice.suite.seeds[0])
-    made = make_plan(choice, store, prepare_data)
-    return tuned_plan(made, store, search, tune_command(options.suite, options.profile, search.factors))
+        return make_plans(choices, store, prepare_data)
+    factors = read_factors(options.tuned)
+    plans = []
+    for choice in choices:
+        made = make_plans([choice], store, prepare_data)
+        name = options.suite if len(choices) == 1 else choice.suite.name
+        command = tune_command(name, options.profile, factors)
+        plans.append(tuned_plan(made, store, Search(factors, choice.suite.seeds[0]), command))
+    return merged(plans)
 
 
 def _sweep(plan: Plan, store: Store) -> None:
@@ -175,17 +186,17 @@ def _say_missing(console: Console, plan: Plan) -> None:
         console.print("running on the embedded dataset 'scenes', in a column of its own")
 
 
-def _headline(choice: Choice, plan: Plan, chosen: list[Cell], jobs: int = 1) -> str:
+def _headline(name: str, profile: Profile, plan: Plan, chosen: list[Cell], jobs: int = 1) -> str:
     """How many runs, the expected time and the disk."""
     done = sum(cell.state == "done" for cell in plan.cells)
-    text = f"{choice.suite.name}, profile {choice.profile.name}: {len(plan.cells)} runs, {done} done"
+    text = f"{name}, profile {profile.name}: {len(plan.cells)} runs, {done} done"
     if not chosen:
         return text + ", nothing to do"
     known = [cell.seconds for cell in chosen if cell.seconds is not None]
     times = [f"about {duration(sum(known))} for {len(known)} by past runs"] if known else []
     if len(known) < len(chosen):
-        times.append(f"no past run tells for {len(chosen) - len(known)} (this profile: {choice.profile.summary})")
-    disk = amount(_disk_needed(chosen, choice.profile.keep_weights, jobs))
+        times.append(f"no past run tells for {len(chosen) - len(known)} (this profile: {profile.summary})")
+    disk = amount(_disk_needed(chosen, profile.keep_weights, jobs))
     return f"{text}, {len(chosen)} to run; time: {'; '.join(times)}; disk: up to {disk}"
 
 
@@ -209,13 +220,14 @@ def _device(name: str) -> str:
 
 
 def plan(options: argparse.Namespace) -> int:
-    choice, console = read_choice(options), terminal()
-    made = _plan(options, choice, Store(options.results))
+    choices, console = read_choices(options), terminal()
+    profile = choices[0].profile
+    made = _plan(options, choices, Store(options.results))
     if options.json:
         print_json(
             {
-                "suite": choice.suite.name,
-                "profile": choice.profile.name,
+                "suite": options.suite,
+                "profile": profile.name,
                 "runs": [_plan_row(cell) for cell in made.cells],
                 "skipped": list(made.skipped),
                 "missing": {name: {"what": m.what, "how": m.how} for name, m in made.missing.items()},
@@ -231,7 +243,7 @@ def plan(options: argparse.Namespace) -> int:
         why = f": {cell.damaged}" if cell.damaged else ""
         console.print(f"{cell.state:9}{cell.spec.run_id}{saved}{expected}{why}")
     chosen = [cell for cell in made.cells if cell.state in ("started", "missing", "pending", "failed")]
-    console.print(_headline(choice, made, chosen))
+    console.print(_headline(options.suite, profile, made, chosen))
     return OK
 
 
@@ -241,7 +253,7 @@ def _plan_row(cell: Cell) -> dict[str, object]:
 
 
 def status(options: argparse.Namespace) -> int:
-    made = _plan(options, read_choice(options), Store(options.results))
+    made = _plan(options, read_choices(options), Store(options.results))
     states = Counter(cell.state for cell in made.cells)
     bad = {cell.spec.run_id: reason for cell in made.cells if (reason := _complaint(cell))}
     started = {cell.spec.run_id: cell.place for cell in made.cells if cell.place}
@@ -260,12 +272,6 @@ def status(options: argparse.Namespace) -> int:
         console.print(f"{run_id}: saved at {place_text(place)}")
     _say_missing(console, made)
     return OK
-
-
-def known_suites() -> list[Suite]:
-    """Those of bench/suites/, the paper's exhibits first."""
-    suites = [load_named("suite", path.stem, Suite) for path in (HERE / "suites").glob("*.yaml")]
-    return sorted(suites, key=lambda suite: (suite.exhibit in (None, "oracle"), suite.name))
 
 
 def report(options: argparse.Namespace) -> int:

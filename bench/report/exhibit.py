@@ -86,4 +86,4 @@ def left_out(suite: Suite, records: Sequence[Record], own: Sequence[Record]) -> 
     if not left:
         return ()
     sizes = ", ".join(sorted({size_text(record.spec.size) for record in left}))
-    return (f"{len(left)} runs of these networks are left out: another size or other options ({sizes}).",)
+    return (f"{len(left)} runs of these networks are left out: another size, options or training ({sizes}).",)

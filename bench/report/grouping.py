@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.record import Record
-from bench.settings import ORDER, profile_named
+from bench.settings import ORDER, epochs_of, profile_named, sizes_of
 from bench.spec import RunSpec, Suite, size_text
 from models.registry import ENTRIES, REGISTRY
 
@@ -77,13 +77,20 @@ def belongs(record: Record, suite: Suite) -> bool:
     spec = record.spec
     if spec.budget.held_out:
         return False
-    sizes = {profile_named(spec.profile).fit_size(size) for size in suite.sizes}
-    if spec.task != suite.task or spec.size not in sizes or spec.budget.train_percent not in suite.train_percent:
+    profile = profile_named(spec.profile)
+    if (
+        spec.task != suite.task
+        or spec.size not in sizes_of(suite, profile)
+        or spec.budget.train_percent not in suite.train_percent
+    ):
         return False
     if spec.model in FLOORS:
         return suite.floors
     if spec.model in ORACLES and spec.model not in networks(suite):
         return False  # no guest: it is scored at another size
+    epochs, due = spec.recipe.epochs, epochs_of(suite, profile)
+    if spec.model not in ORACLES and (epochs < due or (suite.epochs is not None and epochs > due)):
+        return False  # of a suite that trains shorter, or longer
     asked = [entry.options for entry in suite.models if entry.name == spec.model]
     return any(same_options(spec, options) for options in asked or [{}])
 

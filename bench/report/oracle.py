@@ -20,7 +20,7 @@ from bench.report.gaps import Gap, Missing, find_gaps, nothing_run
 from bench.report.grouping import belongs, networks, section_key, splits
 from bench.report.rows import label_of
 from bench.report.table import Cell, Column, Row, Table, summarise, with_marks
-from bench.settings import OFFICIAL_IMAGES, profile_named
+from bench.settings import OFFICIAL_IMAGES, profile_named, sizes_of
 from bench.spec import Suite, parse_size, size_text
 
 VANISHED = "things vanished"
@@ -94,7 +94,7 @@ def _section(
 ) -> Section:
     spec = done[0].spec
     profile, runs = profile_named(spec.profile), _runs(suite, done)
-    planned = {size_text(profile.fit_size(size)) for size in suite.sizes}
+    planned = {size_text(size) for size in sizes_of(suite, profile)}
     sizes = sorted(planned | {size_text(record.spec.size) for record in done}, key=lambda s: (-_pixels(s), s))
     label = f"{profile.name}: {WHOLE if profile.reproduction else SMALL}"  # the profile's own tells of its training
     columns = tuple(_column(size, metric) for size in sizes for metric in METRICS)

@@ -14,7 +14,8 @@ import pytest
 
 from bench.data.catalog import DataRoots
 from bench.execute.local import Machine, execute_all
-from bench.plan import Cell, Choice, load_named, make_plan
+from bench.named import load_named
+from bench.plan import Cell, Choice, make_plan
 from bench.record import Status
 from bench.spec import Profile, Suite
 from bench.store import Store

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from bench.data.catalog import DataRoots
-from bench.plan import Choice, load_named, make_plan
+from bench.named import load_named
+from bench.plan import Choice, make_plan
 from bench.record import Record, Status
 from bench.spec import Profile, RunSpec, Suite
 from bench.store import Store

@@ -17,7 +17,7 @@ from bench.spec import Budget, Recipe, RunSpec, Suite
 from bench.store import Store
 from models.registry import find, full_options
 
-EPOCHS = {"full": 100, "paper": 1000}  # as in bench/profiles
+EPOCHS = {"full": 100, "paper": 1000, "quick": 6}  # as in bench/profiles
 TRAIN_IMAGES = {"coco": 118_287, "ade20k": 20_210, "cityscapes": 2975}
 VAL_IMAGES = {"coco": 5000, "ade20k": 2000, "cityscapes": 500}
 SUITE = Path(__file__).parents[2] / "bench" / "suites" / "table4.yaml"
@@ -56,13 +56,13 @@ def spec_of(
     val_hash: str = "ab" * 32,
     **changes: Any,
 ) -> RunSpec:
-    small = profile == "smoke"
+    small, capped = profile == "smoke", profile in ("smoke", "quick")
     values = {
         "model": model,
         "options": full_options(model, {}),
         "task": "panoptic",
         "dataset": dataset,
-        "size": size or ((64, 64) if small else (128, 128)),
+        "size": size or ((64, 64) if capped else (128, 128)),
         "budget": Budget(train_images=64, val_images=32) if small else Budget(train_images=None, val_images=None),
         "train_hash": "cd" * 32,
         "val_hash": val_hash,

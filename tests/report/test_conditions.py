@@ -15,6 +15,7 @@ OURS = (
     "paper: input 128x128, 1000 epochs, batch 14, AdamW, rate 0.0005, weight decay 0.001, random scale jittering, "
     "horizontal flipping; not stated: initial weights, schedule, numbers of the augmentation, post-processing"
 )
+SHORT = MASKATTN.model_copy(update={"epochs": 2})
 TUNING = Tuning(factors=(0.3, 1.0, 3.0), factor=1.0, metric="PQ", held_out=20, seed=0)
 
 
@@ -102,9 +103,9 @@ def test_unequal_image_passes_are_named(fake, suite):
 def test_tuned_and_untuned_rows_have_tables_of_their_own_with_the_floors_in_both(fake, suite):
     fake.done("majority", 0.1)
     fake.done("unet", 0.3)
-    recipe = tuned(MASKATTN, TUNING.model_copy(update={"factor": 3.0})).model_copy(update={"epochs": 2})
+    recipe = tuned(SHORT, TUNING.model_copy(update={"factor": 3.0}))
     fake.done("unet", 0.5, recipe=recipe)
-    lowest = tuned(MASKATTN, TUNING.model_copy(update={"factor": 0.3})).model_copy(update={"epochs": 2})
+    lowest = tuned(SHORT, TUNING.model_copy(update={"factor": 0.3}))
     fake.done("maskattn-unet", 0.6, recipe=lowest)
     first, second = exhibit_of(suite, read_records(fake.store)[0], {}).sections
     assert [first.table.title, second.table.title] == [
@@ -126,15 +127,15 @@ def test_tuned_and_untuned_rows_have_tables_of_their_own_with_the_floors_in_both
 
 def test_floors_alone_open_no_table_beside_the_tuned(fake, suite):
     fake.done("majority", 0.1)
-    fake.done("unet", 0.5, recipe=tuned(MASKATTN, TUNING))
+    fake.done("unet", 0.5, recipe=tuned(SHORT, TUNING))
     (only,) = exhibit_of(suite, read_records(fake.store)[0], {}).sections
     assert only.table.title.endswith("learning rates searched")
     assert not any("edge" in note for note in only.table.notes)
 
 
 def test_rows_of_different_searches_are_named(fake, suite):
-    fake.done("unet", recipe=tuned(MASKATTN, TUNING))
-    fake.done("maskattn-unet", recipe=tuned(MASKATTN, TUNING.model_copy(update={"factors": (1.0, 3.0)})))
+    fake.done("unet", recipe=tuned(SHORT, TUNING))
+    fake.done("maskattn-unet", recipe=tuned(SHORT, TUNING.model_copy(update={"factors": (1.0, 3.0)})))
     (note,) = [note for note in section(fake, suite).table.notes if "Not a fair" in note]
     assert "different searches of the learning rate" in note
     assert "×1, ×3 by PQ on 20 % of the training images, seed 0: MaskAttn-UNet" in note
@@ -144,16 +145,15 @@ def test_rows_of_different_searches_are_named(fake, suite):
 def searched(fake, suite):
     """U-Net's search: ×1 gave PQ 20, ×0.3 10, ×3 diverged."""
     budget = Budget(train_images=64, held_out=20)
-    base = MASKATTN.model_copy(update={"epochs": 2})
     for factor, pq in ((0.3, 0.1), (1.0, 0.2)):
-        recipe = base.model_copy(update={"lr": 5e-4 * factor})
+        recipe = SHORT.model_copy(update={"lr": 5e-4 * factor})
         fake.done("unet", 0.9, pq, recipe=recipe, budget=budget, val_hash="cd" * 32, images=12)
-    recipe = base.model_copy(update={"lr": 15e-4})
+    recipe = SHORT.model_copy(update={"lr": 15e-4})
     fake.ended("unet", "diverged", "test", recipe=recipe, budget=budget, val_hash="cd" * 32)
     for batch_size in range(2, 8):  # of other searches
-        another = base.model_copy(update={"batch_size": batch_size})
+        another = SHORT.model_copy(update={"batch_size": batch_size})
         fake.done("unet", 0.9, 0.7, recipe=another, budget=budget, val_hash="cd" * 32, images=12)
-    fake.done("unet", recipe=tuned(base, TUNING))
+    fake.done("unet", recipe=tuned(SHORT, TUNING))
     return fake
 
 
@@ -187,9 +187,8 @@ def test_the_page_and_markdown_escape_what_they_show(fake, suite):
 
 
 def test_runs_at_the_recipes_own_rate_come_before_the_tuned(fake):
-    base = MASKATTN.model_copy(update={"epochs": 2})
     for seed in (0, 1):
-        fake.done("unet", recipe=tuned(base, TUNING), seed=seed)
-    fake.done("unet", recipe=base)
+        fake.done("unet", recipe=tuned(SHORT, TUNING), seed=seed)
+    fake.done("unet", recipe=SHORT)
     rates = [[run.spec.recipe.tuning for run in group] for group in settings(fake.store.records())]
     assert rates == [[None], [TUNING, TUNING]]

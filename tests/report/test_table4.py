@@ -66,7 +66,7 @@ def test_another_size_is_not_the_papers_and_is_said(fake, suite):
     fake.done("unet", dataset="coco", profile="full", size=(64, 64))
     exhibit = exhibit_of(fake, suite)
     assert not exhibit.sections
-    assert exhibit.notes == ("1 runs of these networks are left out: another size or other options (64x64).",)
+    assert exhibit.notes == ("1 runs of these networks are left out: another size, options or training (64x64).",)
 
 
 def test_the_flops_column_of_the_paper_says_its_size_is_not_stated_and_takes_no_difference(fake, suite):
@@ -289,7 +289,7 @@ def test_records_are_plain_frozen_data(fake, suite):
     [
         {"train_images": 100},
         {"images": 100},
-        {"recipe": Recipe(name="short", source="test", lr=0.001, weight_decay=0, batch_size=8, epochs=1)},
+        {"recipe": Recipe(name="long", source="test", lr=0.001, weight_decay=0, batch_size=8, epochs=101)},
         {"budget": Budget(train_images=10, val_images=None)},
     ],
 )
@@ -297,6 +297,19 @@ def test_less_than_the_whole_protocol_never_stands_beside_the_paper(fake, suite,
     fake.done("unet", dataset="coco", profile="full", **less)
     table = exhibit_of(fake, suite).sections[0].table
     assert not any(column.beside for column in table.columns)
+
+
+def test_a_shorter_training_is_another_suites(fake, suite):
+    """That of Figure 4 is: 20 epochs, whatever the profile."""
+    short = Recipe(name="short", source="test", lr=0.001, weight_decay=0, batch_size=8, epochs=20)
+    fake.done("unet", dataset="coco", profile="full", recipe=short)
+    exhibit = exhibit_of(fake, suite)
+    assert not exhibit.sections
+    assert exhibit.notes == ("1 runs of these networks are left out: another size, options or training (128x128).",)
+    capped = suite.model_copy(update={"epochs": 20})
+    assert len(exhibit_of(fake, capped).sections) == 1
+    fake.done("unet", dataset="coco", profile="full")
+    assert len(exhibit_of(fake, capped).records) == 1
 
 
 def test_a_row_with_other_settings_on_another_dataset_says_so(fake, suite):

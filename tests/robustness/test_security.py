@@ -14,8 +14,8 @@ import pytest
 
 from bench.errors import UserError
 from bench.files import MAX_BYTES, read_json
+from bench.named import load_named
 from bench.plain_yaml import read_yaml
-from bench.plan import load_named
 from bench.spec import Suite
 from models.backbones import WeightsError, _file_state
 

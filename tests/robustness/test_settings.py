@@ -10,8 +10,9 @@ import yaml
 
 from bench.data.catalog import DataRoots
 from bench.errors import UserError
+from bench.named import HERE, load_named
 from bench.paper import numbers
-from bench.plan import HERE, Choice, load_named, make_plan
+from bench.plan import Choice, make_plan
 from bench.spec import Profile, Suite
 from bench.store import Store
 from tests.robustness.mutations import damaged_bytes, damaged_json, text_of
