@@ -24,8 +24,12 @@ from bench.evaluate.evaluator import Evaluator
 from bench.evaluate.native import evaluate_oracle
 from bench.evaluate.oracle import way_of
 from bench.files import write_json
+from bench.initialisation import longrange
+from bench.measure.cost import measure
+from bench.measure.levels import Maps, level_maps
+from bench.measure.longrange_record import LongRange, lacks_longrange, write_longrange
 from bench.predict import evaluate
-from bench.record import ClassScores, Metrics, Record, Scores, Status
+from bench.record import ClassScores, Metrics, Network, Record, Scores, Status
 from bench.store import Store, read_attempt
 from models.interface import SegmentationModel
 from models.registry import build, find
@@ -43,12 +47,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Again:
-    """`metrics`: the record's, with the numbers of today; `differs`: those that are not as recorded, in words."""
+    """`metrics`: the record's, with the numbers of today; `differs`: those that are not as recorded, in words;
+    `longrange` and `network`: where they have to be written.
+    """
 
     metrics: Metrics
     differs: tuple[str, ...]
     evaluator: Evaluator
     attempt: dict[str, Any]
+    longrange: LongRange | None
+    network: Network | None
 
 
 def evaluate_again(
@@ -63,10 +71,14 @@ def evaluate_again(
     attempt = surroundings(record.spec, place.device, place.threads, number)
     torch.set_num_threads(place.threads)
     torch.backends.cudnn.allow_tf32 = False  # as in bench/run.py
+    maps: Maps = {}
+    network = None
     if find(record.spec.model).is_network:
         view = View(val, record.spec.task)
         model = _trained(record, view).to(place.device)
-        evaluator = evaluate(model, view, report, samples, protocols=True)
+        with level_maps(model) as maps:
+            evaluator = evaluate(model, view, report, samples, protocols=True)
+        network = _with_inputs(record, model)
     else:
         spec = record.spec
         way = way_of(spec.model)
@@ -78,7 +90,10 @@ def evaluate_again(
             "protocols": evaluator.protocols(),
         }
     )
-    return Again(metrics, _differences(record.metrics, metrics), evaluator, attempt | {"end": now()})
+    differs, found = _differences(record.metrics, metrics), None
+    if maps and (differs or lacks_longrange(record)):
+        found = longrange(record.spec, View(val, record.spec.task), maps, place.device)
+    return Again(metrics, differs, evaluator, attempt | {"end": now()}, found, network)
 
 
 def write_again(store: Store, record: Record, again: Again, samples: Path | None) -> None:
@@ -102,10 +117,24 @@ def write_again(store: Store, record: Record, again: Again, samples: Path | None
     (record.folder / images).unlink(missing_ok=True)
     write_json(record.folder / "metrics.json", Metrics.model_validate(again.metrics).model_dump(mode="json"))
     again.evaluator.write_images(record.folder / images)
+    if again.network is not None:
+        write_json(record.folder / "network.json", again.network.model_dump(mode="json"))
+    if again.longrange is not None:
+        write_longrange(record.folder, again.longrange)
     store.finish(status)
     if samples is not None:
         shutil.rmtree(record.folder / "samples", ignore_errors=True)
         samples.rename(record.folder / "samples")
+
+
+def _with_inputs(record: Record, model: SegmentationModel) -> Network | None:
+    """The record's network.json with what feeds what. None where it has that, or where today's counts are others."""
+    old = record.network
+    if old is None or not old.modules or any(module.inputs for module in old.modules):
+        return None
+    new = measure(model, record.spec.model, record.spec.size)
+    without = tuple(module.model_copy(update={"inputs": None}) for module in new.modules)
+    return new if new.model_copy(update={"modules": without}) == old else None
 
 
 def _trained(record: Record, view: View) -> SegmentationModel:

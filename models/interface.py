@@ -111,6 +111,12 @@ class SegmentationModel(nn.Module, ABC):
     def decode(self, outputs: Outputs) -> list[Prediction]:
         """One Prediction an image, on the outputs' device."""
 
+    def levels(self) -> dict[str, nn.Module]:
+        """The modules whose maps (B, C, h, w) tell of the network's depths, by the name of their place, in the order of
+        the data; empty where it has no such places.
+        """
+        return {}
+
     def parameter_groups(self, lr: float, backbone_lr_factor: float) -> list[dict[str, object]]:
         """Optimiser groups; backbones (modules under an attribute path with 'backbone') get their own rate."""
         named = [(name, p) for name, p in self.named_parameters() if p.requires_grad]

@@ -119,6 +119,10 @@ class MaskAttnUNet(nn.Module):
             x = next(attend)(up(x, maps[level]))
         return x
 
+    def levels(self) -> dict[str, nn.Module]:
+        """att1, att2, ...: also where a placement left a module out, so that networks are compared at equal places."""
+        return {name: getattr(self, name) for name in self.module_names}
+
 
 def _chosen(kind: str, name: str, known: Mapping[str, T]) -> T:
     if name not in known:

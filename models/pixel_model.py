@@ -54,6 +54,11 @@ class PixelModel(SegmentationModel):
         outputs: Outputs = self.heads(self.trunk(self.normalize(images)))
         return outputs
 
+    def levels(self) -> dict[str, nn.Module]:
+        """Those of the trunk, where it has any."""
+        found: dict[str, nn.Module] = getattr(self.trunk, "levels", dict)()
+        return found
+
     def loss(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         terms = {"cross_entropy": cross_entropy(outputs["logits"], batch.semantic)}
         if self.task != "semantic":

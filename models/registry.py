@@ -70,6 +70,11 @@ class Entry:
         """Whether `build` makes something of it: an oracle is the truth itself, scored by `bench.evaluate.oracle`."""
         return self.family != "oracle"
 
+    @property
+    def has_levels(self) -> bool:
+        """Whether what `build` makes of it names its levels: `SegmentationModel.levels`."""
+        return self.family == "unet"
+
     def refusal(self, size: tuple[int, int], options: Mapping[str, Any]) -> str | None:
         """Why the network cannot take images of this (height, width) under these options; None where it can."""
         stride = DEEPER.get(options.get("layout", ""), self.stride)

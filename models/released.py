@@ -182,6 +182,9 @@ class ReleasedUNet(nn.Module):
         features: Tensor = self.norm(y)
         return features
 
+    def levels(self) -> dict[str, nn.Module]:
+        return {f"att{number}": getattr(self, f"att{number}") for number in range(1, 7)}
+
 
 class ReleasedHeads(nn.Module):
     """Class logits and, as only the released Cityscapes instance network has them, embeddings >= 0."""

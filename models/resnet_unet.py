@@ -50,6 +50,12 @@ class ResNetUNet(nn.Module):
         inputs, skips = [deepest, *DECODER[:-1]], [*reversed(skips), 0]
         self.up = nn.ModuleList(Up(i, s, o) for i, s, o in zip(inputs, skips, DECODER, strict=True))
 
+    def levels(self) -> dict[str, nn.Module]:
+        """Of the same sizes as those of models/unet.py."""
+        down = zip((2, 4, 8), (self.encoder.act1, self.encoder.layer1, self.encoder.layer2), strict=True)
+        up = zip((4, 2, 1), self.up[2:], strict=True)
+        return {f"down 1/{n}": module for n, module in down} | {f"up 1/{n}": module for n, module in up}
+
     def forward(self, x: Tensor) -> Tensor:
         *skips, y = self.encoder(x)
         for up, skip in zip(self.up, [*reversed(skips), None], strict=True):

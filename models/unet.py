@@ -31,6 +31,13 @@ class UNet(nn.Module):
             x = up(x, skip)
         return x
 
+    def levels(self) -> dict[str, nn.Module]:
+        """The blocks at 1/2 to 1/8 of the height and width on the way down, and at 1/4 to 1/1 on the way up: the places
+        of att1 to att6 of MaskAttn-UNet.
+        """
+        down = {f"down 1/{2**level}": self.down[level] for level in (1, 2, 3)}
+        return down | {f"up 1/{2**level}": self.up[3 - level] for level in (2, 1, 0)}
+
     def encode(self, x: Tensor) -> list[Tensor]:
         """The map of each level, the last at 1/16 of height and width."""
         maps: list[Tensor] = []

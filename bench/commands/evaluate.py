@@ -16,6 +16,7 @@ from bench.data.prepared import Prepared, prepare_sizes
 from bench.data.source import Source
 from bench.errors import FAILED, OK, UserError, unknown
 from bench.execute.local import count_gpus
+from bench.measure.longrange_record import lacks_longrange
 from bench.protocols import KEYS
 from bench.record import Record
 from bench.spec import PROTOCOL_VERSION, size_text
@@ -75,6 +76,8 @@ def refusal(record: Record) -> str | None:
         return f"no network is named {spec.model} today"
     if spec.budget.held_out:
         return "a candidate of a search, evaluated on training images"
+    if spec.also_at:
+        return "it is evaluated at other sizes, too, which this command does not do again; run its suite again"
     if REGISTRY[spec.model].is_network and not record.weights.is_file():
         return f"no weights at {record.weights}; run its suite again to make them"
     return None
@@ -82,7 +85,8 @@ def refusal(record: Record) -> str | None:
 
 def _has_all(record: Record) -> bool:
     protocols = record.metrics.protocols if record.metrics else None
-    return {f"{name}.{key}" for name, numbers in (protocols or {}).items() for key in numbers} == KEYS
+    known = {f"{name}.{key}" for name, numbers in (protocols or {}).items() for key in numbers}
+    return known == KEYS and not (REGISTRY[record.spec.model].has_levels and lacks_longrange(record))
 
 
 def _chosen(store: Store, runs: list[str]) -> list[str]:
@@ -125,7 +129,8 @@ def _done(again: Again) -> str:
     count = sum(len(numbers) for numbers in (again.metrics.protocols or {}).values())
     if again.differs:
         return f"written, other than before: {'; '.join(again.differs)}"
-    return f"every number as recorded; {count} of other protocols written"
+    further = " and the statistics of its levels" if again.longrange else ""
+    return f"every number as recorded; {count} of other protocols{further} written"
 
 
 def _place(record: Record) -> Place:
