@@ -58,7 +58,7 @@ def evaluate_oracle(
         _digest(digest, scene)
         if samples and index < SAMPLES:
             maps = (scene.segments, scene.table), (prediction.panoptic, prediction.segments)
-            draw_sample(samples / f"{index}.png", source.categories, scene.image, *maps)
+            draw_sample(samples, index, id, source.categories, task, scene.image, *maps)
         report(index + 1, len(ids))
     return NativeResult(evaluator, lost, digest.hexdigest())
 

@@ -48,7 +48,7 @@ def recompute(path: Path, is_thing: Sequence[bool]) -> Recomputed:
 
     table = pq.read_table(path)
     rows, found = (table.filter(pc.equal(table["kind"], kind)) for kind in ("class", "detection"))
-    thresholds = _thresholds(table.schema.metadata or {})
+    thresholds = thresholds_of(table.schema.metadata or {})
     sums = _sums(rows, len(is_thing))
     per_class = _per_class(sums)
     precision, recall = _precision(_detections(found, len(thresholds)), sums["instances"], len(thresholds))
@@ -65,7 +65,7 @@ def recompute(path: Path, is_thing: Sequence[bool]) -> Recomputed:
     return Recomputed(totals, classes)
 
 
-def _thresholds(metadata: Mapping[bytes, bytes]) -> NDArray[np.float64]:
+def thresholds_of(metadata: Mapping[bytes, bytes]) -> NDArray[np.float64]:
     """(T,) Raises ValueError where the table does not say them."""
     thresholds = np.array(json.loads(metadata.get(b"iou_thresholds", b"null")))
     if thresholds.ndim != 1 or thresholds.dtype.kind != "f":

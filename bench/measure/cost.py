@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench.measure.connections import Connections
 from bench.measure.unused import unused_modules
 from bench.record import Module, Network
 from bench.spec import size_text
@@ -82,10 +84,10 @@ def measure(model: SegmentationModel, name: str, size: tuple[int, int]) -> Netwo
     }
     if model.fits_statistics:
         return Network(**common, flops=None)
-    analysis, shapes, unused = _trace(model, size)
+    analysis, passed, unused = _trace(model, size)
     with _silent():
         by_module = analysis.by_module()
-    modules, left = tuple(_modules(model, by_module, shapes)), _uncounted(analysis)
+    modules, left = tuple(_modules(model, by_module, passed)), _uncounted(analysis)
     return Network(**common, flops=float(by_module["model"]), uncounted=left, unused=unused, modules=modules)
 
 
@@ -97,10 +99,16 @@ def count_flops(model: nn.Module, images: Tensor) -> tuple[float, dict[str, int]
     return float(analysis.total()), _uncounted(analysis)
 
 
-def _trace(
-    model: SegmentationModel, size: tuple[int, int]
-) -> tuple[FlopCountAnalysis, dict[str, tuple[int, ...]], dict[str, int]]:
-    """The counts, the shape that each module returns, and the modules that no output uses."""
+@dataclass(frozen=True)
+class _Pass:
+    """What each module returned and was given in a forward pass: shapes, and the modules that made its input."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    inputs: Mapping[str, tuple[str, ...]]
+
+
+def _trace(model: SegmentationModel, size: tuple[int, int]) -> tuple[FlopCountAnalysis, _Pass, dict[str, int]]:
+    """The counts, what went through each module, and the modules that no output uses."""
     device = next(model.parameters()).device
     wrapped, was_training = _Tuple(model), model.training
     wrapped.eval()
@@ -110,15 +118,21 @@ def _trace(
         with _silent(), torch.no_grad():
             images = torch.zeros(1, 3, *size, device=device)
             try:
-                with torch.enable_grad():
-                    unused = unused_modules(model, wrapped(images))
+                with torch.enable_grad(), Connections(dict(_listed(model)), images) as connections:
+                    outputs = wrapped(images)
+                unused = unused_modules(model, outputs)
             finally:
                 for hook in hooks:
                     hook.remove()
+            del outputs
             analysis = _analysis(wrapped, images)
     finally:
         model.train(was_training)
-    return analysis, shapes, unused
+    return analysis, _Pass(shapes, connections.inputs), unused
+
+
+def _listed(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    return ((name, module) for name, module in model.named_modules() if name and name.count(".") < MODULE_DEPTH)
 
 
 def _analysis(wrapped: _Tuple, images: Tensor) -> FlopCountAnalysis:
@@ -142,16 +156,16 @@ def _note_shape(shapes: dict[str, tuple[int, ...]], key: str) -> Callable[..., N
     return hook
 
 
-def _modules(model: nn.Module, flops: dict[str, float], shapes: dict[str, tuple[int, ...]]) -> Iterator[Module]:
-    for key, module in model.named_modules():
-        if key and key.count(".") < MODULE_DEPTH:
-            yield Module(
-                name=key,
-                kind=type(module).__name__,
-                parameters=sum(p.numel() for p in module.parameters()),
-                flops=float(flops[f"model.{key}"]) if f"model.{key}" in flops else None,
-                output=shapes.get(key),
-            )
+def _modules(model: nn.Module, flops: dict[str, float], passed: _Pass) -> Iterator[Module]:
+    for key, module in _listed(model):
+        yield Module(
+            name=key,
+            kind=type(module).__name__,
+            parameters=sum(p.numel() for p in module.parameters()),
+            flops=float(flops[f"model.{key}"]) if f"model.{key}" in flops else None,
+            output=passed.shapes.get(key),
+            inputs=passed.inputs.get(key),
+        )
 
 
 @contextmanager

@@ -6,7 +6,7 @@ A cell is found by (table, registered network, dataset, metric), or by the id th
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,9 @@ from bench.spec import invalid
 
 PAPER_YAML = Path(__file__).with_name("paper.yaml")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads the file in 30 ms, the other in 400
+
+POINTS = "figure3"  # the only figure with numbers in the text
+UNNAMED, UNNAMED_DATASET = "table8", "coco"
 
 T = TypeVar("T", bound=BaseModel)
 PrintedMark = Literal["bold", "underline", "none", "none_visible"]
@@ -119,26 +122,66 @@ def paper(path: Path = PAPER_YAML) -> Paper:
     return _validated(Paper, {**source, "models": models, "tables": tables, "points": points}, "paper.yaml")
 
 
-def paper_value(table: str, model: str, dataset: str | None, metric: str) -> PaperCell | None:
-    """The printed cell, or None where the paper prints none.
+def paper_value(
+    exhibit: str,
+    model: str,
+    dataset: str | None,
+    metric: str,
+    size: tuple[int, int] | None = None,
+    percent: int = 100,
+) -> PaperCell | None:
+    """The printed number, or None where the paper prints none.
 
-    `model` is a registered name (`maskattn-unet`), `dataset` is None for FLOPs and Params, `metric` is one of
-    mIoU, PQ, AP, FLOPs, Params. Raises UserError for a table the paper does not have.
+    `exhibit` is a table or figure3, `model` a registered name (`maskattn-unet`), `dataset` is None for FLOPs and
+    Params, `metric` one of mIoU, PQ, AP, FLOPs, Params, AP@30 …, `percent` of the training data. Table 8 prints one
+    metric at three sizes (height x width, as `read_as` has them); elsewhere `size` need not be given. Raises
+    UserError for a table the paper does not have.
 
     >>> paper_value("table4", "maskattn-unet", "coco", "mIoU").value
     45.3
+    >>> paper_value("table8", "maskattn-unet", "coco", "mIoU", size=(48, 64)).value
+    17.1
     """
-    paper().table(table)
-    return _index().get((table, model, dataset, metric))
+    if exhibit != POINTS:
+        paper().table(exhibit)
+    found = _index().get((exhibit, model, dataset, metric, percent), {})
+    return found.get(size) if size else next(iter(found.values())) if len(found) == 1 else None
+
+
+def cells_of(exhibit: str) -> tuple[PaperCell, ...]:
+    """The printed numbers of a table or of Figure 3; none of an exhibit that has none."""
+    table = paper().tables.get(exhibit)
+    return paper().points if exhibit == POINTS else table.cells if table else ()
+
+
+def read_as(cell: PaperCell) -> tuple[str | None, tuple[int, int] | None]:
+    """(dataset, (height, width)) of a score; our reading of Table 8, which names no dataset and no order of its sides:
+    its numbers fit those of Table 4 on COCO and no other, and 64 x 48 is width x height.
+    """
+    if cell.table != UNNAMED or cell.resolution is None:
+        return cell.dataset, cell.resolution
+    width, height = cell.resolution
+    return UNNAMED_DATASET, (height, width)
+
+
+Key = tuple[str, str, str | None, str, int]  # exhibit, model, dataset, metric, percent
 
 
 @cache
-def _index() -> dict[tuple[str, str | None, str | None, str], PaperCell]:
-    """Cells that four names decide. Table 8 prints one metric at three sizes, so its cells are found by id only."""
-    cells = [cell for table in paper().tables.values() for cell in table.cells if cell.model]
-    keys = [(cell.table, cell.model, cell.dataset, cell.metric) for cell in cells]
-    count = Counter(keys)
-    return {key: cell for key, cell in zip(keys, cells, strict=True) if count[key] == 1}
+def _index() -> Mapping[Key, Mapping[tuple[int, int] | None, PaperCell]]:
+    """Key -> size -> cell, of the cells that these decide; Table 9 prints one network's modules as its rows."""
+    cells = [(_key(exhibit, cell), cell) for exhibit in (*paper().tables, POINTS) for cell in cells_of(exhibit)]
+    count = Counter(key for key, _ in cells)
+    index: dict[Key, dict[tuple[int, int] | None, PaperCell]] = defaultdict(dict)
+    for ((exhibit, model, dataset, metric, percent), size), cell in ((key, c) for key, c in cells if count[key] == 1):
+        if model:
+            index[exhibit, model, dataset, metric, percent][size] = cell
+    return index
+
+
+def _key(exhibit: str, cell: PaperCell) -> tuple[tuple[str, str | None, str | None, str, int], tuple[int, int] | None]:
+    dataset, size = read_as(cell)
+    return (exhibit, cell.model, dataset, cell.metric, cell.train_percent), size
 
 
 def _table(name: str, content: Mapping[str, Any], models: Mapping[str, str]) -> PaperTable:

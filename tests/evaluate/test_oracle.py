@@ -225,8 +225,8 @@ def test_a_changed_pixel_or_category_changes_the_hash(monkeypatch: pytest.Monkey
 def test_a_smaller_size_costs_more_and_pictures_are_kept(tmp_path: Path) -> None:
     large, small = (run((side, side), "bilinear", 6, tmp_path).evaluator.metrics() for side in (64, 16))
     assert all(large[key] > small[key] for key in ("miou", "pq", "ap"))  # type: ignore[operator]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.png", "1.png", "2.png", "3.png"]
-    assert Image.open(tmp_path / "0.png").size == (3 * 128, 128)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{n}-val-{n:06}.png" for n in range(4)]
+    assert Image.open(tmp_path / "0-val-000000.png").size == (3 * 128, 128)
 
 
 def test_only_oracles_have_a_way() -> None:

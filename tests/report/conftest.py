@@ -13,6 +13,7 @@ import yaml
 
 from bench.files import write_json
 from bench.record import Metrics, Module, Network, Record, Scores, Status
+from bench.report.figures import Chart
 from bench.spec import Budget, Recipe, RunSpec, Suite
 from bench.store import Store
 from models.registry import find, full_options
@@ -97,9 +98,14 @@ class Fake:
         attempt: dict[str, Any] | None = None,
         uncounted: dict[str, int] | None = None,
         losses: Sequence[float] = (),
+        terms: dict[str, float] | None = None,
+        protocols: dict[str, dict[str, float]] | None = None,
+        at_sizes: dict[str, float] | None = None,
         **of_spec: Any,
     ) -> Record:
-        """A finished run. A floor has neither FLOPs nor an untrained twin."""
+        """A finished run. A floor has neither FLOPs nor an untrained twin. `terms`: of the loss, alike in each epoch;
+        `at_sizes`: mIoU at further sizes.
+        """
         spec = spec_of(model, **of_spec)
         floor = find(model).is_floor
         images = images if images is not None else VAL_IMAGES.get(spec.dataset, 32)
@@ -110,6 +116,8 @@ class Fake:
             final=scores(miou, pq, ap, images),
             untrained=None if floor or untrained is None else scores(untrained, 0.0, None, images),
             classes=(),
+            protocols=protocols,
+            at_sizes=at_sizes and {size: scores(value, None, None, images) for size, value in at_sizes.items()},
         )
         network = Network(
             model=model,
@@ -123,7 +131,9 @@ class Fake:
         )
         write_json(folder / "metrics.json", metrics.model_dump(mode="json"))
         write_json(folder / "network.json", network.model_dump(mode="json"))
-        rows = [{"epoch": n, "step": n, "loss": loss, "terms": {"all": loss}} for n, loss in enumerate(losses, 1)]
+        rows = [
+            {"epoch": n, "step": n, "loss": loss, "terms": terms or {"all": loss}} for n, loss in enumerate(losses, 1)
+        ]
         (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         return self._end(spec, number, attempt, "done", None)
 
@@ -162,3 +172,9 @@ def suite() -> Suite:
 @pytest.fixture
 def lack() -> type[Lack]:
     return Lack
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of anything but charts, which take long to draw."""
+    monkeypatch.setattr(Chart, "draw", lambda _chart: {"svg": b"<svg/>", "png": b"png", "pdf": b"pdf"})

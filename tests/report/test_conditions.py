@@ -4,8 +4,9 @@ import pytest
 
 from bench.paper.training import stated
 from bench.report.build import exhibit_of, read_records
-from bench.report.page import Page, render_page
 from bench.report.render_md import render_markdown
+from bench.report.site.exhibit_page import exhibit_page
+from bench.report.site.links import Links
 from bench.settings import settings
 from bench.spec import Budget, Recipe, Tuning
 from bench.train.recipes import DETR, MASKATTN, tuned
@@ -183,7 +184,7 @@ def test_the_page_and_markdown_escape_what_they_show(fake, suite):
     fake.done("unet", recipe=recipe)
     exhibit = exhibit_of(suite, read_records(fake.store)[0], {})
     assert "a\\<b\\>\\|c" in render_markdown(exhibit, "../results", {})
-    assert "a&lt;b&gt;|c" in render_page(Page([exhibit], [], {}, "../results", {}))
+    assert "a&lt;b&gt;|c" in exhibit_page(exhibit, Links("../results", frozenset()), {})
 
 
 def test_runs_at_the_recipes_own_rate_come_before_the_tuned(fake):

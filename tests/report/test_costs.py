@@ -205,7 +205,7 @@ def test_without_a_record_it_says_what_to_run(exhibit, build):
     files = build()
     assert b"Nothing is measured yet: run `python -m bench cost --all`" in files["costs.md"]
     assert not [name for name in files if name.startswith("costs-")]
-    assert b"Nothing is measured yet" in files["index.html"]
+    assert b"Nothing is measured yet" in files["costs.html"]
 
 
 def test_the_files_are_equal_from_equal_records_escaped_and_linked(add, build, tmp_path):
@@ -214,7 +214,7 @@ def test_the_files_are_equal_from_equal_records_escaped_and_linked(add, build, t
     files = build()
     assert files == build()
     assert {"costs.md", "costs.csv", "costs.tex", "costs-flops.svg"} <= set(files)
-    page, text = files["index.html"].decode(), files["costs.md"].decode()
+    page, text = files["costs.html"].decode(), files["costs.md"].decode()
     assert "why &lt;b&gt; | not" in page
     assert "Some &lt;Processor&gt;" in page
     assert "why \\<b\\> \\| not" in text

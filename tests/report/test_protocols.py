@@ -144,8 +144,8 @@ def test_the_report_holds_the_exhibit_and_says_what_to_run_where_there_is_nothin
     rows = list(csv.DictReader(io.StringIO(before["protocols.csv"].decode())))
     moved = [row for row in rows if row["unit"] == "pp" and row["mean"]]
     assert [(row["metric"], float(row["mean"])) for row in moved] == [("paper-text: stuff alone", pytest.approx(10))]
-    assert b'id="protocols"' in before["index.html"]
-    assert b"Suite <code>protocols" not in before["index.html"]
+    assert b'href="protocols.html"' in before["index.html"]
+    assert b"Suite <code>protocols" not in before["protocols.html"]
 
 
 def test_a_suite_may_not_take_the_exhibits_name(fake, suite, tmp_path):

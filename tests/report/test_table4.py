@@ -218,7 +218,7 @@ def test_runs_with_other_options_are_not_the_suites(fake, suite):
     fake.done("unet", options={"width": 8})
     exhibit = exhibit_of(fake, suite)
     assert not exhibit.sections
-    assert "other options" in exhibit.notes[0]
+    assert "options" in exhibit.notes[0]
 
 
 def test_what_is_missing_is_named_with_its_reason(fake, suite, lack):
