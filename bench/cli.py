@@ -15,7 +15,11 @@ from bench.errors import INTERRUPTED, MISTAKE, OK, UserError, unknown
 COCO_CLASSES = 133
 CHECKPOINT_MINUTES = 10.0
 STALL_MINUTES = 30.0  # the longest silence of a healthy run: one step of training, or adding up AP
-COMMANDS = ("audit", "run", "tune", "plan", "status", "report", "evaluate", "data", "models", "cost", "score", "doctor")
+COMMANDS = (
+    "audit", "run", "tune", "plan", "status", "report", "compare", "evaluate",
+    "data", "models", "cost", "score", "doctor",
+)  # fmt: skip
+FORMATS = ("md", "csv", "tex", "html")
 
 
 class Parser(argparse.ArgumentParser):
@@ -110,23 +114,33 @@ def _suite_commands(commands: Any) -> None:
 
 def _result_commands(commands: Any) -> None:
     """What reads finished runs."""
-    report = _command(commands, "report", "suites", "rebuild the tables and the page from results/")
+    report = _command(commands, "report", "report", "rebuild the tables and the pages from results/")
     report.add_argument(
         "--suite",
         action="append",
         default=[],
-        metavar="FILE",
-        help="a suite file of yours, beside those of bench/suites",
+        metavar="NAME",
+        help="a suite file of yours, beside those of bench/suites; with --format the one to print, by name or file",
     )
+    report.add_argument("--format", choices=FORMATS, help="print one exhibit (html: one page that holds all it needs)")
     _results_option(report)
     report.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
     _data_options(report)
+    _compare_command(commands)
     again = _command(commands, "evaluate", "evaluate", "evaluate finished runs again, from their kept weights")
     again.add_argument("runs", nargs="*", metavar="RUN", help="ids of runs, the names of folders in results/")
     again.add_argument("--all", action="store_true", help="all whose record lacks a number of today")
     again.add_argument("--accept", action="store_true", help="write the numbers also where they are not as recorded")
     _results_option(again)
     _data_options(again)
+
+
+def _compare_command(commands: Any) -> None:
+    compare = _command(commands, "compare", "compare", "two finished runs: what differs, and which are ties")
+    compare.add_argument("runs", nargs=2, metavar="RUN", help="ids of runs, or how one of them alone begins")
+    compare.add_argument("--resamples", type=_positive, default=1000, metavar="N", help="of the images; default 1000")
+    _results_option(compare)
+    _json_option(compare)
 
 
 def _cost_command(commands: Any) -> None:
@@ -173,7 +187,8 @@ def _command(commands: Any, name: str, module: str, summary: str) -> argparse.Ar
 
 
 def _suite_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--suite", required=True, metavar="NAME", help="a suite of bench/suites, or a YAML file")
+    which = "a suite of bench/suites, all (every exhibit's), or a YAML file"
+    command.add_argument("--suite", required=True, metavar="NAME", help=which)
     command.add_argument("--profile", default="smoke", metavar="NAME", help="smoke (default), quick, full or paper")
     command.add_argument("--models", metavar="A,B", help="only these networks")
     command.add_argument("--datasets", metavar="A,B", help="only these datasets")

@@ -16,8 +16,8 @@ from bench.data.source import Source
 from bench.errors import UserError, unknown
 from bench.files import sha256_of
 from bench.record import Damaged, Record, Status
-from bench.settings import epochs_of, sizes_of
-from bench.spec import NO_TRAINING, Budget, ModelEntry, Percent, Profile, Recipe, RunSpec, Suite, size_text
+from bench.settings import epochs_of, other_sizes, sizes_of
+from bench.spec import NO_TRAINING, Budget, ModelEntry, OtherSize, Percent, Profile, Recipe, RunSpec, Suite, size_text
 from bench.store import Store
 from bench.train.checkpoints import last_place
 from bench.train.recipes import recipe_for
@@ -53,6 +53,7 @@ class Cell:
     status: Status | None
     train: Path | None = None  # prepared folders; None before the data is prepared
     val: Path | None = None
+    others: tuple[Path, ...] = ()  # of the spec's also_at
     weights: Mapping[str, str] = field(default_factory=dict)
     seconds: float | None = None
     roots: DataRoots | None = None  # of an oracle, which reads the dataset's own files
@@ -97,7 +98,7 @@ def make_plan(choice: Choice, store: Store, prepare_data: Progress | None = None
     wanted = tuple(dict.fromkeys((*sizes, *choice.more_sizes)))
     data = {name: _data(choice, rows, source, wanted, prepare_data) for name, source in sources.items()}
     cells = [
-        _cell(choice, row, source, size, data[source.name][size], percent, seed, store)
+        _cell(choice, row, source, size, data[source.name], percent, seed, store)
         for source in sources.values()
         for size in sizes
         for row in rows
@@ -231,13 +232,15 @@ def _cell(
     row: _Row,
     source: Source,
     size: tuple[int, int],
-    data: _Data,
+    by_size: Mapping[tuple[int, int], _Data],
     percent: Percent,
     seed: int,
     store: Store,
 ) -> Cell:
     oracle = not row.is_trained
-    train, val = data.train, data.val
+    train, val = by_size[size].train, by_size[size].val
+    further = other_sizes(choice.suite, choice.profile, row.network, row.options, size)
+    others = {other: by_size[other].val for other in further}
     spec = RunSpec(
         model=row.network.name,
         options=dict(row.options),
@@ -257,6 +260,7 @@ def _cell(
         precision="float32" if oracle else "mixed",
         profile=choice.profile.name,
         seed=seed,
+        also_at=tuple(_other_size(other, found) for other, found in others.items()),
         protocol="native" if oracle else "standard",
     )
     cell = Cell(
@@ -264,10 +268,16 @@ def _cell(
         status=None,
         train=train.folder if train and not oracle else None,
         val=val.folder if val else None,
+        others=tuple(found.folder for found in others.values() if found),
         weights=row.weights,
         roots=choice.roots if oracle else None,
     )
     return looked_up(cell, store)
+
+
+def _other_size(size: tuple[int, int], val: Prepared | None) -> OtherSize:
+    known = (val.split_hash, val.manifest["pixel_hash"]) if val else (None, None)
+    return OtherSize(size=size, val_hash=known[0], val_pixels=known[1])
 
 
 def looked_up(cell: Cell, store: Store) -> Cell:

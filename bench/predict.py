@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.data.view import View
 from bench.evaluate.evaluator import EvaluatedPrediction, Evaluator, InstanceTruth
@@ -22,12 +23,16 @@ def predictions(model: SegmentationModel, data: View) -> Iterator[tuple[int, Eva
     model.eval()
     device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     for start in range(0, len(data), EVALUATION_BATCH):
-        pixels = np.array(data.images[start : start + EVALUATION_BATCH])
-        images = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
         with torch.no_grad():
-            decoded = model.decode(model(images.contiguous(memory_format=torch.channels_last)))
+            decoded = model.decode(model(images_of(data, start, EVALUATION_BATCH, device)))
         for offset, prediction in enumerate(decoded):
             yield start + offset, to_numpy(prediction)
+
+
+def images_of(data: View, start: int, count: int, device: torch.device | str) -> Tensor:
+    """(B, 3, H, W) float32 in [0, 1]: `count` images from `start` on, fewer at the end, as a network takes them."""
+    pixels = torch.from_numpy(np.array(data.images[start : start + count])).to(device)
+    return (pixels.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def to_numpy(prediction: Prediction) -> EvaluatedPrediction:
@@ -55,6 +60,6 @@ def evaluate(
         evaluator.add(data.ids[index], data.segments[index], data.table(index), data.instances(index), prediction)
         if samples and index < SAMPLES:
             maps = (data.segments[index], data.table(index)), (prediction.panoptic, prediction.segments)
-            draw_sample(samples / f"{index}.png", data.categories, data.images[index], *maps)
+            draw_sample(samples, index, data.ids[index], data.categories, data.task, data.images[index], *maps)
         report(index + 1, len(data))
     return evaluator

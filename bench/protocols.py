@@ -11,6 +11,12 @@ from collections.abc import Mapping
 AT = (30, 50, 70, 100)  # the columns AP@k of the paper's Table 2
 BATCHES = (1, 8, 14)  # images: the released scripts for Cityscapes; semantic and ADE20K; panoptic COCO
 
+# the protocols in which Table 2's AP@k can be read: how its keys begin, and what k is
+AP_AT_K: Mapping[str, tuple[str, str]] = {
+    "paper-text": ("ap_iou", "k as an IoU threshold"),
+    "released": ("ap_max", "k as a cap on detections"),
+}
+
 PAPER_TEXT: Mapping[str, str] = {
     "miou_all": "mIoU over all classes, as in `standard`",
     "miou_stuff": "mIoU over stuff alone (Sec. 4.3)",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, field_validator
 
 from bench.files import Strict
+from bench.intervals import Interval
 from bench.protocols import KEYS
 from bench.spec import RunSpec, size_text
 
@@ -86,6 +87,7 @@ class Metrics(Strict):
     classes: tuple[ClassScores, ...]
     vanished: Vanished | None = None
     protocols: dict[str, dict[str, Fraction]] | None = None
+    at_sizes: dict[str, Scores] | None = Field(None, description="of the trained network at the spec's also_at")
 
     @field_validator("protocols")
     @classmethod
@@ -99,13 +101,16 @@ class Metrics(Strict):
 
 
 class Module(Strict):
-    """One module of the network as it ran. `flops` counts a multiply-add once."""
+    """One module of the network as it ran. `flops` counts a multiply-add once. `inputs`: the modules of which its input
+    is made (`bench.measure.connections`); None where it is not called itself, and in older records.
+    """
 
     name: str
     kind: str
     parameters: int = Field(ge=0)
     flops: float | None
     output: tuple[int, ...] | None = None
+    inputs: tuple[str, ...] | None = None
 
 
 class Network(Strict):
@@ -154,7 +159,8 @@ class Status(Strict):
 @dataclass(frozen=True)
 class Record:
     """A run that ended, as a report reads it. `metrics` and `network` are None unless the state is done. `history` is
-    empty until `with_history` reads it: no other use of a record depends on it.
+    empty until `with_history` reads it, `intervals` (of the pairs that it is the first of) until `with_intervals` gives
+    them: no other use of a record depends on either.
     """
 
     run_id: str
@@ -165,6 +171,7 @@ class Record:
     network: Network | None
     attempt: dict[str, Any]
     history: tuple[Epoch, ...] = ()
+    intervals: tuple[Interval, ...] = ()
 
     @property
     def weights(self) -> Path:

@@ -23,21 +23,22 @@ from bench.evaluate.evaluator import Evaluator
 from bench.evaluate.native import NativeResult, evaluate_oracle
 from bench.evaluate.oracle import way_of
 from bench.failure import reason_of, scrub
+from bench.initialisation import initialised, longrange
 from bench.lock import LostLeaseError
 from bench.measure.cost import measure
+from bench.measure.levels import level_maps
+from bench.measure.longrange_record import write_longrange
 from bench.predict import evaluate
 from bench.progress import Reporter, Send
 from bench.record import ClassScores, Metrics, Network, Scores, State, Status, Vanished
-from bench.spec import RunSpec
+from bench.spec import RunSpec, size_text
 from bench.stop import Stop, StoppedError
 from bench.store import Store
 from bench.train.checkpoints import CHECKPOINT_MINUTES, Checkpoint, Checkpoints, Facts, Position
 from bench.train.determinism import settings
 from bench.train.loop import DivergedError, Trainer, fit_floor
 from bench.train.saver import Saver, resume
-from bench.train.seeds import axis_seed
 from models.interface import SegmentationModel
-from models.registry import build
 from models.registry import find as find_model
 
 MOST_WORKERS = 8  # processes that make batches for a GPU
@@ -58,6 +59,7 @@ class Job:
     keep_weights: bool
     weights: Mapping[str, str] = field(default_factory=dict)
     roots: DataRoots | None = None
+    others: tuple[Path, ...] = ()  # prepared validation splits of the spec's also_at
     checkpoint_minutes: float = CHECKPOINT_MINUTES
 
 
@@ -120,22 +122,36 @@ def _network(job: Job, attempt: Attempt) -> None:
     train = View(load(job.train), spec.task, percent, held_out)
     val = View(train.prepared, spec.task, percent, held_out, "held out") if held_out else View(load(job.val), spec.task)
     with clock.time("build", report):
-        torch.manual_seed(axis_seed(spec.seed, "initialisation"))
-        options = {**spec.options, **job.weights}
-        model = build(spec.model, train.categories, spec.size, spec.task, **options).to(job.device)
-        model = model.to(memory_format=torch.channels_last)
+        model = initialised(spec, train.categories, job.device, job.weights)
     untrained = None
     if model.fits_statistics:
         _fit(job, attempt, model, train)
     else:
         untrained = _train(job, attempt, model, train, val)
-    with clock.time("evaluate", report):
+    with clock.time("evaluate", report), level_maps(model) as maps:
         evaluator = evaluate(model, val, report.images, attempt.folder / "samples", protocols=True)
     attempt.facts["evaluate_images_per_s"] = len(val) / clock.facts["seconds_evaluate"]
-    _write(job, attempt, evaluator, len(train), untrained)
+    if maps and not held_out:
+        with clock.time("longrange", report):
+            found = longrange(spec, val, maps, job.device, job.weights)
+        attempt.check()
+        write_longrange(attempt.folder, found)
+    _write(job, attempt, evaluator, len(train), untrained, at_sizes=_at_other_sizes(job, attempt, model))
     if job.keep_weights:
         attempt.check()
         _save(model, attempt.folder / "checkpoint" / "weights.safetensors")
+
+
+def _at_other_sizes(job: Job, attempt: Attempt, model: SegmentationModel) -> dict[str, Scores] | None:
+    """The trained network on the truth of each further size; None where there is none."""
+    if not job.spec.also_at:
+        return None
+    with attempt.clock.time("evaluate_other_sizes", attempt.report):
+        views = [View(load(folder), job.spec.task) for folder in job.others]
+        return {
+            size_text(other.size): _scores(evaluate(model, view, attempt.report.images))
+            for other, view in zip(job.spec.also_at, views, strict=True)
+        }
 
 
 def _fit(job: Job, attempt: Attempt, model: SegmentationModel, data: View) -> None:
@@ -231,6 +247,7 @@ def _write(
     train_images: int,
     untrained: Scores | None = None,
     vanished: Vanished | None = None,
+    at_sizes: dict[str, Scores] | None = None,
 ) -> None:
     metrics = Metrics(
         protocol=job.spec.protocol,
@@ -240,6 +257,7 @@ def _write(
         classes=tuple(ClassScores(**row) for row in evaluator.classes()),
         vanished=vanished,
         protocols=evaluator.protocols(),
+        at_sizes=at_sizes,
     )
     attempt.check()
     evaluator.write_images(attempt.folder / "images.parquet")

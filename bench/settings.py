@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import yaml
 from bench.record import Record
 from bench.spec import Budget, Profile, RunSpec, Suite
 from bench.train.recipes import NAMED, TUNED, recipe_for, tuned
-from models.registry import REGISTRY
+from models.registry import REGISTRY, Entry
 
 PROFILES = Path(__file__).parent / "profiles"
 ORDER = ("paper", "full", "quick", "smoke")  # the highest first; profiles of a user's own come last
@@ -42,6 +42,21 @@ def sizes_of(suite: Suite, profile: Profile) -> tuple[tuple[int, int], ...]:
     """(height, width) of the suite's runs under a profile."""
     trained = any(REGISTRY[entry.name].is_network for entry in suite.models if entry.name in REGISTRY)
     return tuple(dict.fromkeys(profile.fit_size(size, trained) for size in suite.sizes))
+
+
+def other_sizes(
+    suite: Suite, profile: Profile, network: Entry, options: Mapping[str, Any], size: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """Where a network that is trained at this size is evaluated, too: of a suite across sizes, from the largest."""
+    sizes = sizes_of(suite, profile)
+    if not suite.across or not network.is_network or network.is_floor or size != largest(sizes):
+        return []
+    return [other for other in sizes if other != size and not network.refusal(other, options)]
+
+
+def largest(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The one with the most pixels; of several the first."""
+    return max(sizes, key=lambda size: size[0] * size[1])
 
 
 def epochs_of(suite: Suite, profile: Profile) -> int:

@@ -106,6 +106,16 @@ class Budget(Frozen):
     held_out: int = Field(0, ge=0, le=50)
 
 
+class OtherSize(Frozen):
+    """A further size at which a trained network is evaluated, on the validation truth of that size; hashes as in the
+    spec.
+    """
+
+    size: Size
+    val_hash: str | None
+    val_pixels: str | None
+
+
 class RunSpec(Frozen):
     """All that decides a run's numbers. The hashes of truth and pixels are None until the data is prepared."""
 
@@ -123,6 +133,7 @@ class RunSpec(Frozen):
     precision: Literal["mixed", "float32"]  # mixed: bfloat16 autocast on a GPU, float32 elsewhere
     profile: str
     seed: int = Field(ge=0)
+    also_at: tuple[OtherSize, ...] = ()
     protocol: Protocol = "standard"
     recipe_version: int = RECIPE_VERSION
     protocol_version: int = PROTOCOL_VERSION
@@ -137,6 +148,8 @@ class RunSpec(Frozen):
             del content["budget"]["held_out"]
         if self.recipe.tuning is None:
             del content["recipe"]["tuning"]
+        if not self.also_at:
+            del content["also_at"]
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
     @property
@@ -147,7 +160,8 @@ class RunSpec(Frozen):
     @property
     def is_pending(self) -> bool:
         """Whether the data is not prepared yet."""
-        return None in (self.train_hash, self.val_hash, self.train_pixels, self.val_pixels)
+        others = (digest for other in self.also_at for digest in (other.val_hash, other.val_pixels))
+        return None in (self.train_hash, self.val_hash, self.train_pixels, self.val_pixels, *others)
 
     @property
     def run_id(self) -> str:
@@ -212,6 +226,7 @@ class Suite(Frozen):
     train_percent: tuple[Percent, ...] = Field((100,), min_length=1)
     floors: bool = True
     epochs: int | None = Field(None, ge=1, description="at most so many, whatever the profile")
+    across: bool = Field(False, description="networks trained at the largest size are evaluated at the others, too")
     sweep: bool = Field(False, description="the entries are points of one curve, of which a profile may take fewer")
     against: tuple[Annotated[ModelEntry, BeforeValidator(_as_entry)], ...] = Field(
         (), description="rows of `models` that every other row is set against"

@@ -19,7 +19,9 @@ from bench.record import WEIGHTS, Damaged, Epoch, Metrics, Network, Record, Stat
 from bench.spec import RunSpec, invalid
 
 SMALL_FILES = ("spec.json", "metrics.json", "network.json")  # read and checked with every record
-RECORD_FILES = (*SMALL_FILES, "history.jsonl", "images.parquet")  # the others are checked by `bench doctor --deep`
+LONGRANGE = "longrange.json"  # of a network with levels: bench/measure/longrange_record.py
+# `bench doctor --deep` checks the others
+RECORD_FILES = (*SMALL_FILES, LONGRANGE, "history.jsonl", "images.parquet")
 OPTIONAL = ("images.parquet", WEIGHTS)  # too large for git
 REMOVE = "remove its folder and run its suite again"
 REDO = "`bench run --only damaged` of its suite redoes it"
@@ -94,7 +96,7 @@ class Store:
         (folder / "attempts").mkdir(parents=True, exist_ok=True)
         write_json(folder / "spec.json", spec.model_dump(mode="json"))  # first: on a full disk nothing else is touched
         (folder / "status.json").unlink(missing_ok=True)  # from here on the run counts as not done
-        for name in ("metrics.json", "network.json", "history.jsonl", *OPTIONAL, "checkpoint/weights.tmp"):
+        for name in ("metrics.json", "network.json", LONGRANGE, "history.jsonl", *OPTIONAL, "checkpoint/weights.tmp"):
             (folder / name).unlink(missing_ok=True)
         for left in (*folder.glob("*.part"), *folder.glob(".*.tmp")):  # by a process that was killed while it wrote
             left.unlink()

@@ -125,6 +125,57 @@ def test_all_records_gain_their_numbers_and_keep_the_others(bench: Bench, folder
     assert bench("evaluate", "--all")[1].count("left out: its record has every number of today") == 2
 
 
+def test_a_record_without_the_statistics_of_its_levels_gains_them(bench: Bench, folder: Path, ran: Path) -> None:
+    run = run_of(folder, "unet-small")
+    (run / "longrange.json").unlink()
+    seal(Store(folder / "results"), run.name)
+    code, text = bench("evaluate", "--all")
+    assert code == 0, text
+    assert (
+        f"{run.name}: every number as recorded; 20 of other protocols and the statistics of its levels written" in text
+    )
+    assert text.count("its record has every number of today") == 1  # the oracle, which has no levels
+    first = ran / "results" / run.name
+    assert (run / "longrange.json").read_bytes() == (first / "longrange.json").read_bytes()
+    assert content(run / "metrics.json") == content(first / "metrics.json")
+    assert "longrange.json" in content(run / "status.json")["files"]
+    assert bench("evaluate", "--all")[1].count("its record has every number of today") == 2
+
+
+@pytest.mark.parametrize("other_count", [False, True])
+def test_a_network_without_its_arrows_gains_them_where_all_else_is_equal(
+    bench: Bench, folder: Path, ran: Path, other_count: bool
+) -> None:
+    run = run_of(folder, "unet-small")
+    network = content(run / "network.json")
+    for module in network["modules"]:
+        del module["inputs"]
+    network["parameters_total"] += other_count
+    (run / "network.json").write_text(json.dumps(network))
+    seal(Store(folder / "results"), run.name)
+    code, text = bench("evaluate", run.name)
+    assert code == 0, text
+    first = content(ran / "results" / run.name / "network.json")
+    assert any(module["inputs"] for module in first["modules"])
+    assert content(run / "network.json") == (network if other_count else first)
+    assert Store(folder / "results").record(run.name).network is not None
+
+
+def test_the_statistics_of_its_levels_stay_as_they_are_unless_its_numbers_are_others(
+    bench: Bench, folder: Path
+) -> None:
+    run = run_of(folder, "unet-small")
+    path, weights = run / "longrange.json", run / "checkpoint" / "weights.safetensors"
+    path.write_text(path.read_text().replace('"images":4', '"images":3'))
+    seal(Store(folder / "results"), run.name)
+    before = path.read_bytes()
+    assert bench("evaluate", run.name)[0] == 0
+    assert path.read_bytes() == before
+    save_file({name: tensor * 1.5 for name, tensor in load_file(weights).items()}, weights)
+    assert bench("evaluate", run.name, "--accept")[0] == 0
+    assert content(path)["images"] == 4
+
+
 def test_weights_that_give_other_numbers_leave_the_record_unless_accepted(bench: Bench, folder: Path) -> None:
     run = run_of(folder, "unet-small")
     weights = run / "checkpoint" / "weights.safetensors"

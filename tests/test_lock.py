@@ -248,6 +248,6 @@ def test_a_command_that_lost_a_folder_says_so_in_one_line(
     def lost(_options: object) -> int:
         raise LostLeaseError("results/run was removed")
 
-    monkeypatch.setattr("bench.commands.suites.report", lost)
+    monkeypatch.setattr("bench.commands.report.report", lost)
     assert main(["report"]) == 2
     assert capsys.readouterr().err == "bench: results/run was removed\n"

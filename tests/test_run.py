@@ -26,7 +26,7 @@ from models.interface import Batch
 from tests.execute.commands import write_suite
 
 STEPS = 8  # four an epoch
-RESULTS = ("metrics.json", "history.jsonl", "network.json", "checkpoint/weights.safetensors")
+RESULTS = ("metrics.json", "history.jsonl", "network.json", "longrange.json", "checkpoint/weights.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_run_in_one_go_leaves_no_checkpoint(whole: Run) -> None:
     attempt = whole.attempt(1)
     assert not {"resumed", "checkpoints_set_aside", "stopped", "nondeterministic"} & attempt.keys()
     assert 0 < attempt["seconds_checkpoints"] < attempt["seconds_train"] < attempt["seconds_total"]
-    assert whole.phases == ["build", "count", "evaluate_untrained", "train", "evaluate"]
+    assert whole.phases == ["build", "count", "evaluate_untrained", "train", "evaluate", "longrange"]
 
 
 def test_a_stopped_run_goes_on_and_computes_nothing_twice(run: Run, whole: Run) -> None:
@@ -120,7 +120,7 @@ def test_a_stopped_run_goes_on_and_computes_nothing_twice(run: Run, whole: Run) 
     status = run.execute()
     assert status is not None
     assert (status.state, status.attempt) == ("done", 2)
-    assert run.phases == ["build", "train", "evaluate"]
+    assert run.phases == ["build", "train", "evaluate", "longrange"]
     assert run.results() == whole.results()
     second = run.attempt(2)
     made_by = {"attempt": 1, "torch": second["versions"]["torch"], "device": "cpu", "threads": 1}
@@ -211,7 +211,7 @@ def test_where_all_are_damaged_the_run_starts_anew_and_that_is_said(run: Run, wh
     assert (said["place"], len(said["damaged"])) == (None, 2)
     assert "resumed" not in run.attempt(2)
     assert len(run.attempt(2)["checkpoints_set_aside"]) == 2
-    assert run.phases == ["build", "count", "evaluate_untrained", "train", "evaluate"]
+    assert run.phases == ["build", "count", "evaluate_untrained", "train", "evaluate", "longrange"]
     assert run.results() == whole.results()
 
 
@@ -219,7 +219,7 @@ def test_a_run_that_failed_goes_on_from_its_last_checkpoint(
     run: Run, whole: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(bench.run, "_write", lambda *_: 1 / 0)
+        patch.setattr(bench.run, "_write", lambda *_, **__: 1 / 0)
         status = run.execute()
     assert status is not None
     assert (status.state, status.reason) == ("failed", "ZeroDivisionError: division by zero")

@@ -61,7 +61,8 @@ def test_run_id_is_slug_and_ten_hex_of_the_canonical_json() -> None:
     one = spec()
     values = one.model_dump(mode="json")
     values["recipe"].pop("source")
-    del values["budget"]["held_out"], values["recipe"]["tuning"]  # unused: as in records older than they are
+    # unused: as in records older than they are
+    del values["budget"]["held_out"], values["recipe"]["tuning"], values["also_at"]
     content = json.dumps(values, sort_keys=True, separators=(",", ":"))
     assert one.run_id == "unet-scenes-48x64-smoke-s0-" + hashlib.sha256(content.encode()).hexdigest()[:10]
 
@@ -86,6 +87,7 @@ def test_run_id_is_slug_and_ten_hex_of_the_canonical_json() -> None:
         {"budget": {"train_percent": 25}},
         {"budget": {"held_out": 20}},
         {"recipe": {**RECIPE, "tuning": TUNING}},
+        {"also_at": [{"size": "32x32", "val_hash": "b", "val_pixels": "d"}]},
     ],
 )
 def test_everything_that_decides_the_numbers_changes_the_id(change: dict[str, object]) -> None:
@@ -118,6 +120,9 @@ def test_a_suite_compares_with_rows_of_its_own() -> None:
 
 def test_id_is_pending_until_both_splits_are_known() -> None:
     assert spec(val_hash=None).run_id == "unet-scenes-48x64-smoke-s0-pending"
+    other = {"size": "32x32", "val_hash": None, "val_pixels": None}
+    assert spec(also_at=[other]).run_id == "unet-scenes-48x64-smoke-s0-pending"
+    assert not spec(also_at=[{**other, "val_hash": "b", "val_pixels": "d"}]).is_pending
 
 
 def test_spec_survives_its_json() -> None:

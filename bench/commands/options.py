@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,11 @@ def read_choices(options: argparse.Namespace) -> list[Choice]:
     return choices
 
 
-def terminal() -> Console:
+def terminal(stderr: bool = False) -> Console:
     """Prints what is given, in lines as long as they are where no terminal is."""
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    return console if console.is_terminal else Console(highlight=False, markup=False, soft_wrap=True, width=WIDE)
+    make = partial(Console, highlight=False, markup=False, soft_wrap=True, stderr=stderr)
+    console = make()
+    return console if console.is_terminal else make(width=WIDE)
 
 
 def print_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""run, plan, status, report."""
+"""run, plan, status."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from bench.commands.options import data_roots, print_json, read_choices, terminal
-from bench.data.catalog import Missing, find
+from bench.commands.options import print_json, read_choices, terminal
 from bench.data.intact import assure
 from bench.data.prepared import load
 from bench.disk import amount, require
 from bench.display import Display, duration, place_text
 from bench.errors import FAILED, OK, UserError
 from bench.execute.local import Machine, count_gpus, execute_all
-from bench.named import known_suites, load_named
 from bench.plan import EMBEDDED, Cell, Choice, Plan, Progress, looked_up, make_plans, merged
-from bench.report.build import build_reports
-from bench.spec import NO_TRAINING, Profile, Suite, size_text
+from bench.spec import NO_TRAINING, Profile, size_text
 from bench.store import Store
 from bench.train.checkpoints import Checkpoints
 from bench.tune import Search, read_factors, tune_command, tuned_plan
@@ -71,7 +68,7 @@ def carry_out(options: argparse.Namespace, profile: Profile, machine: Machine, p
     if not chosen:
         console.print(_done_rows(Display(console, 0, store), plan).table())
         return _verdict(console, plan, store, next_step)
-    assure(folder for cell in chosen for folder in (cell.train, cell.val) if folder is not None)
+    assure(folder for cell in chosen for folder in (cell.train, cell.val, *cell.others) if folder is not None)
     require(store.root, _disk_needed(chosen, machine.keep_weights, machine.jobs), "the records of these runs")
     with Display(console, len(chosen), store) as display:
         _done_rows(display, plan)
@@ -271,16 +268,4 @@ def status(options: argparse.Namespace) -> int:
     for run_id, place in started.items():
         console.print(f"{run_id}: saved at {place_text(place)}")
     _say_missing(console, made)
-    return OK
-
-
-def report(options: argparse.Namespace) -> int:
-    roots, console, store = data_roots(options), terminal(), Store(options.results)
-    if not store.root.is_dir():
-        raise UserError(f"no results at {store.root}; `python -m bench run --suite table4` makes some")
-    suites = known_suites() + [load_named("suite", name, Suite) for name in options.suite]
-    found = {name: find(name, roots) for suite in suites for name in suite.datasets}
-    missing = {name: entry for name, entry in found.items() if isinstance(entry, Missing)}
-    for path in build_reports(store, suites, missing, options.out):
-        console.print(str(path))
     return OK

@@ -128,7 +128,15 @@ def _execute(says: Connection, prints: Connection, cell: Cell, settings: dict[st
         except BrokenPipeError:  # nobody listens any more
             stop.ask("the end of the command that started it")
 
-    job = Job(spec=cell.spec, train=cell.train, val=cell.val, weights=cell.weights, roots=cell.roots, **settings)
+    job = Job(
+        spec=cell.spec,
+        train=cell.train,
+        val=cell.val,
+        others=cell.others,
+        weights=cell.weights,
+        roots=cell.roots,
+        **settings,
+    )
     try:
         execute(job, send, stop)
     except StoppedError as stopped:

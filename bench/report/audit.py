@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.audit.audit import Audit, Judged, JudgedFinding, run_audit
+from bench.audit.audit import Audit, Judged, JudgedFinding
 from bench.audit.quantity import amount, plain
 from bench.audit.ruling import AGAINST, MEANING, Ruling
 from bench.audit.runs import MIN_SEEDS
 from bench.audit.show import COLUMNS, count_rows, repeats, section
 from bench.report.facts import Facts
-from bench.report.page import environment
 from bench.report.render_md import bullets, escape, facts_lines
 from bench.report.search import search_section
+from bench.report.site.html import Frame, address, render
 
 TITLE = "Does each claim of the paper hold?"
 LAYERS = Facts(
@@ -53,9 +53,8 @@ NOT_CLAIMED = (
 )
 
 
-def audit_pages(root: Path, results: str) -> dict[str, str]:
+def audit_pages(audit: Audit, root: Path, results: str) -> dict[str, str]:
     """File name -> content. `root` is the store's folder, `results` the way to it from the report."""
-    audit = run_audit(root)
     searched = search_section(root)
     return {"audit.md": render_markdown(audit, searched, results), "audit.html": render_html(audit, searched, results)}
 
@@ -113,24 +112,22 @@ def place(one: Judged) -> str:
 
 
 def render_html(audit: Audit, searched: Sequence[Facts], results: str) -> str:
-    """One self-contained page; all text is escaped by the template's environment."""
-    return (
-        environment()
-        .get_template("audit.html.j2")
-        .render(
-            audit=audit,
-            title=TITLE,
-            intro=intro(audit),
-            tables=(summary(audit), words(), LAYERS),
-            paragraphs=(INTERVALS, NOT_CLAIMED),
-            searched=searched,
-            results=results,
-            against=AGAINST,
-            test_of=test_of,
-            operands_of=operands_of,
-            place=place,
-            told=told,
-        )
+    """All text is escaped by the template's environment."""
+    return render(
+        "audit.html.j2",
+        Frame(),
+        audit=audit,
+        title=TITLE,
+        intro=intro(audit),
+        tables=(summary(audit), words(), LAYERS),
+        paragraphs=(INTERVALS, NOT_CLAIMED),
+        searched=searched,
+        results=results,
+        against=AGAINST,
+        test_of=test_of,
+        operands_of=operands_of,
+        place=place,
+        told=told,
     )
 
 
@@ -176,5 +173,5 @@ def _rulings(one: Judged, results: str, bullet: str = "  - ") -> list[str]:
 
 def _evidence(ruling: Ruling, results: str) -> str:
     following = f". Next: `{ruling.next}`" if ruling.next else ""
-    runs = ", ".join(f"[{escape(run)}]({results}/{run}/metrics.json)" for run in ruling.runs)
+    runs = ", ".join(f"[{escape(run)}]({results}/{address(run)}/metrics.json)" for run in ruling.runs)
     return escape(ruling.evidence) + following + (f". Runs: {runs}" if runs else "")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bench.record import Record, Scores
+from bench.protocols import AP_AT_K
+from bench.record import Metrics, Record, Scores
 from bench.report.grouping import Split
 from bench.report.table import Cell, Column, RowKind, summarise
 
 
-def score_cell(metric: str, kind: RowKind, records: Sequence[Record]) -> Cell:
-    """Percent over the seeds, of the networks as trained or as they were before training.
+def score_cell(metric: str, kind: RowKind, records: Sequence[Record], reading: str | None = None) -> Cell:
+    """Percent over the seeds, of the networks as trained or as they were before training. `reading`: the protocol that
+    AP@k is read in; of those, untrained networks have none.
 
     Raises ValueError where the runs have several protocols: their numbers are not of one kind, and no table may
     average or compare them. `bench.report.protocols` alone shows protocols side by side.
@@ -19,12 +21,14 @@ def score_cell(metric: str, kind: RowKind, records: Sequence[Record]) -> Cell:
     kinds = {f"{record.spec.protocol}, version {record.spec.protocol_version}" for record in records}
     if len(kinds) > 1:
         raise ValueError(f"one cell of several protocols: {'; '.join(sorted(kinds))}")
-    values = []
+    values: list[tuple[str, float | None]] = []
     for record in records:
         if record.metrics is None:
             continue
         scores = record.metrics.untrained if kind == "untrained" else record.metrics.final
-        if scores is not None:
+        if reading is not None:
+            values += [] if kind == "untrained" else [(record.run_id, _ap_at(record.metrics, metric, reading))]
+        elif scores is not None:
             values.append((record.run_id, _score(scores, metric)))
     return summarise(values, 100.0)
 
@@ -57,3 +61,9 @@ def cost_cell(column: Column, chosen: Mapping[Split, Sequence[Record]]) -> Cell:
 
 def _score(scores: Scores, metric: str) -> float | None:
     return {"mIoU": scores.miou, "PQ": scores.pq, "AP": scores.ap}[metric]
+
+
+def _ap_at(metrics: Metrics, metric: str, reading: str) -> float | None:
+    """AP@30 of one protocol; None where the record holds no other protocols."""
+    prefix, _ = AP_AT_K[reading]
+    return (metrics.protocols or {}).get(reading, {}).get(f"{prefix}{metric.removeprefix('AP@')}")

@@ -10,7 +10,7 @@ from bench.report.columns import SCORES, dataset_label
 from bench.report.facts import Facts
 from bench.report.rows import Variant
 from bench.report.table import NONE, Cell, number
-from bench.spec import Suite
+from bench.spec import ModelEntry, Suite
 from bench.student import t_quantile
 
 TITLE = "Differences between rows"
@@ -28,7 +28,7 @@ def contrasts(suite: Suite, lines: Sequence[Variant]) -> Facts | None:
     """A line a pair and split; None where the suite sets nothing against anything, or no such pair was run."""
     metrics = SCORES[suite.task]
     told = []
-    for one, other in _pairs(suite, lines):
+    for one, other in pairs_against(suite.against, lines):
         for split in one.runs:
             if split in other.runs:
                 cells = [[score_cell(metric, "network", v.runs[split]) for v in (one, other)] for metric in metrics]
@@ -38,7 +38,7 @@ def contrasts(suite: Suite, lines: Sequence[Variant]) -> Facts | None:
     if not told:
         return None
     heads = ("Row", "Against", "Data", "Seeds", *(f"{metric} (pp)" for metric in metrics))
-    notes = [EXPLAINED, *_chance(sum("(" in text for line in told for text in line[4:]))]
+    notes = [EXPLAINED, *chance(sum("(" in text for line in told for text in line[4:]))]
     return Facts(TITLE, heads, tuple(told), tuple(notes))
 
 
@@ -52,7 +52,12 @@ def verdict(one: Cell, other: Cell) -> str:
         return f"{_points(difference)}: {'one seed' if seeds == 1 else f'{seeds} seeds'}, cannot tell"
     margin = welch_margin(one, other)
     word = "tie" if abs(difference) <= margin else "higher" if difference > 0 else "lower"
-    return f"{_points(difference)} ({_points(difference - margin)} to {_points(difference + margin)}): {word}"
+    return interval_text(difference, difference - margin, difference + margin, word)
+
+
+def interval_text(points: float, low: float, high: float, word: str, digits: int = 1) -> str:
+    difference, start, end = (number(value, digits, signed=True) for value in (points, low, high))
+    return f"{difference} ({start} to {end}): {word}"
 
 
 def welch_margin(one: Cell, other: Cell) -> float:
@@ -65,17 +70,17 @@ def welch_margin(one: Cell, other: Cell) -> float:
     return t_quantile((1 + CONFIDENCE) / 2, freedom) * math.sqrt(variance)
 
 
-def _pairs(suite: Suite, lines: Sequence[Variant]) -> Iterator[tuple[Variant, Variant]]:
-    """Every row with each row it is set against; two of those once."""
+def pairs_against(references: Sequence[ModelEntry], lines: Sequence[Variant]) -> Iterator[tuple[Variant, Variant]]:
+    """Every row with each of the rows `references`; two of those once."""
     rows = [variant for variant in lines if variant.row.entry is not None and not variant.number]
-    for place, entry in enumerate(suite.against):
+    for place, entry in enumerate(references):
         for other in (variant for variant in rows if variant.row.entry == entry):
             for one in rows:
-                if one.row.entry not in suite.against[: place + 1]:
+                if one.row.entry not in references[: place + 1]:
                     yield one, other
 
 
-def _chance(intervals: int) -> list[str]:
+def chance(intervals: int) -> list[str]:
     if intervals < 2:
         return []
     return [f"{intervals} intervals: where nothing differs, about one in twenty would leave out zero all the same."]

@@ -112,20 +112,19 @@ def printed_chart(name: str, costs: Sequence[CostRecord], sizes: Sequence[tuple[
     for row, (model, *_) in CANDIDATES.items():
         points = [(_pixels(size), value) for size in sizes if (value := _flops(model, size, costs))]
         if points:
-            lines.append(Line(cost_label(model), tuple(sorted(points))))
+            lines.append(Line(cost_label(model), tuple(sorted(points)), method=model))
             value = _cell(row, "FLOPs").value
             nearest = min(points, key=lambda point: _distance(value, point[1]))
-            printed.append((nearest[0], value))
+            printed.append(Line("", ((nearest[0], value),), printed=True, method=model))
     if not lines:
         return ()
-    lines.append(Line("printed in Table 4, at the nearest counted size", tuple(printed), printed=True))
     chart = Chart(
         name=name,
         alt="FLOPs of each network of Table 4 against the size of the input; the numbers are in the table",
-        title="",
+        title="Hollow: printed in Table 4, at the nearest counted size",
         x_label="height x width (pixels)",
         ticks=tuple((_pixels(size), size_text(size)) for size in sorted(sizes, key=_pixels)),
-        rows=((Panel("", "FLOPs (G)", tuple(lines), bottom=None, logarithmic=True),),),
+        rows=((Panel("", "FLOPs (G)", (*lines, *printed), bottom=None, logarithmic=True),),),
         row_height=2.8,
     )
     return (chart,)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from textwrap import fill
 
 from bench.record import Record
 from bench.report.columns import dataset_label
-from bench.report.figures import DASHES, Chart, Line, Panel
+from bench.report.figures import Chart, Line, Panel
+from bench.report.looks import DASHES
 from bench.report.rows import Variant
 from bench.report.table import number
 
 ACROSS = 3  # panels side by side
+MOST_SEEDS = len(DASHES)  # drawn of a row
+CURVES = "-curves"  # ends the name of such a chart
+Y_LABEL = "training loss\n(its own terms)"
 TITLE_WIDTH = 32  # characters that fit over a panel
 STILL_FALLING = 0.01  # of the loss; ours
 RULE = (
@@ -22,19 +28,20 @@ DASH_NAMES = ("solid", "dashed", "dotted", "dash-dotted", "long dashes and dots"
 
 
 def learning_curves(name: str, title: str, lines: Sequence[Variant]) -> tuple[Chart, ...]:
-    """One chart, a panel a row and split, a line a seed; none where no run has a history."""
-    colors = {variant.key: n for n, variant in enumerate(lines)}
-    seeds = sorted({run.spec.seed for variant in lines for runs in variant.runs.values() for run in runs})
+    """One chart, a panel a row and split, a line a seed; none where no run has a history. Of more seeds than there are
+    dashes the first are drawn.
+    """
+    splits = dict.fromkeys(split for variant in lines for split in variant.runs)
+    found = [(s, one, [run for run in one.runs.get(s, ()) if run.history]) for s in splits for one in lines]
+    more = any(len(runs) > MOST_SEEDS for *_, runs in found)
+    seeds = sorted({run.spec.seed for *_, runs in found for run in runs[:MOST_SEEDS]})
     dashes = {seed: n for n, seed in enumerate(seeds)}
     panels: list[Panel] = []
-    for split in dict.fromkeys(split for variant in lines for split in variant.runs):
-        for variant in lines:
-            runs = [run for run in variant.runs.get(split, ()) if run.history]
-            if runs:
-                drawn = tuple(_line(run, (colors[variant.key], dashes[run.spec.seed])) for run in runs)
-                where = fill(f"{dataset_label(split.dataset)}: {variant.label}", TITLE_WIDTH)
-                y_label = "" if len(panels) % ACROSS else "training loss\n(its own terms)"
-                panels.append(Panel(where, y_label, drawn, bottom=None))
+    for split, variant, runs in found:
+        if runs:
+            drawn = tuple(_line(run, dashes[run.spec.seed]) for run in runs[:MOST_SEEDS])
+            where = fill(f"{dataset_label(split.dataset)}: {variant.label}", TITLE_WIDTH)
+            panels.append(Panel(where, "", drawn, bottom=None))
     if not panels:
         return ()
     told = ", ".join(f"{seed} {DASH_NAMES[n % len(DASHES)]}" for seed, n in dashes.items())
@@ -42,12 +49,38 @@ def learning_curves(name: str, title: str, lines: Sequence[Variant]) -> tuple[Ch
         name=name,
         alt="Training loss by epoch, a panel a network; each has its own loss terms, so heights are not comparable",
         title=title,
-        x_label=f"epoch (seed: {told})",
+        x_label=f"epoch ({f'the first {MOST_SEEDS} seeds' if more else 'seed'}: {told})",
         ticks=(),
-        rows=tuple(tuple(panels[n : n + ACROSS]) for n in range(0, len(panels), ACROSS)),
+        rows=_in_rows(panels),
         legend=False,
     )
     return (chart,)
+
+
+def _in_rows(panels: Sequence[Panel]) -> tuple[tuple[Panel, ...], ...]:
+    """The first of each row says what its y axis is."""
+    named = [replace(panel, y_label="" if n % ACROSS else Y_LABEL) for n, panel in enumerate(panels)]
+    return tuple(tuple(named[n : n + ACROSS]) for n in range(0, len(named), ACROSS))
+
+
+def joined_curves(name: str, title: str, named: Iterable[tuple[str, Chart]]) -> tuple[Chart, ...]:
+    """Learning curves of several sections as one chart, each panel with its section's name; one more for each other
+    way in which seeds are dashed.
+    """
+    by_dashes: dict[str, list[tuple[str, Chart]]] = defaultdict(list)
+    for section, chart in named:
+        by_dashes[chart.x_label].append((section, chart))
+    joined = []
+    for nth, charts in enumerate(by_dashes.values(), 1):
+        panels = [
+            replace(panel, title=fill(f"{section}: {' '.join(panel.title.split())}", TITLE_WIDTH))
+            for section, chart in charts
+            for row in chart.rows
+            for panel in row
+        ]
+        own = f"{name}{CURVES}" if nth == 1 else f"{name}{CURVES}-{nth}"
+        joined.append(replace(charts[0][1], name=own, title=title, rows=_in_rows(panels)))
+    return tuple(joined)
 
 
 def convergence(lines: Iterable[Variant]) -> list[str]:
@@ -95,6 +128,6 @@ def last_fall(record: Record) -> float | None:
     return (before - last) / before if before > 0 else None
 
 
-def _line(run: Record, look: tuple[int, int]) -> Line:
+def _line(run: Record, dash: int) -> Line:
     points = tuple((float(epoch.epoch), epoch.loss) for epoch in run.history)
-    return Line(f"seed {run.spec.seed}", points, look=look)
+    return Line(f"seed {run.spec.seed}", points, method=run.spec.model, dash=dash)

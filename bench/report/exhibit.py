@@ -14,6 +14,8 @@ from bench.report.table import Table
 from bench.report.words import LEGEND, UNITS
 from bench.spec import Suite, size_text
 
+PRIVATE = "private"  # a folder of the report that git ignores
+
 
 class Figure(Protocol):
     """A picture beside a table: a chart, a drawing, a grid of images. `name` of its files; `alt`: what is to be seen,
@@ -31,12 +33,17 @@ class Figure(Protocol):
 
 @dataclass(frozen=True)
 class Section:
-    """Our table under one profile (and size), what it lacks, figures, and what there is to say of its rows."""
+    """Our table under one profile (and size), what it lacks, figures, and what there is to say of its rows. `lacking`:
+    ids of pairs of runs whose interval over images it would show and no record has. `private`: figures that hold what
+    may not be passed on; they are drawn into the folder PRIVATE of the report, and no page shows them.
+    """
 
     table: Table
     gaps: tuple[Gap, ...]
     figures: tuple[Figure, ...] = ()
     facts: tuple[Facts, ...] = ()
+    lacking: tuple[tuple[str, str], ...] = ()
+    private: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,10 @@ class Exhibit:
     @property
     def figures(self) -> tuple[Figure, ...]:
         return tuple(figure for section in self.sections for figure in section.figures)
+
+    @property
+    def private(self) -> tuple[Figure, ...]:
+        return tuple(figure for section in self.sections for figure in section.private)
 
 
 def left_out(suite: Suite, records: Sequence[Record], own: Sequence[Record]) -> tuple[str, ...]:

@@ -28,13 +28,18 @@ class Missing(Protocol):
 
 @dataclass(frozen=True)
 class Gap:
-    """Planned runs that are not done, for one reason."""
+    """Planned runs that are not done, for one reason. `times`: at how many sizes or parts of the data each lacks."""
 
     dataset: str
     models: tuple[str, ...]  # labels
     seeds: tuple[int, ...]
     reason: str
     how: str
+    times: int = 1
+
+    @property
+    def runs(self) -> int:
+        return len(self.models) * len(self.seeds) * self.times
 
 
 def planned_seeds(suite: Suite, model: str, profile: str) -> tuple[int, ...]:
@@ -55,7 +60,9 @@ def find_gaps(
     """The gaps of one table. `records` are the suite's under this profile and size, in any state; `tuned`: the table
     is of searched rates.
     """
-    rows, how = suite_rows(suite), command(suite, profile, tuned)
+    taken = suite.entries(profile_named(profile))  # of a sweep
+    rows = [row for row in suite_rows(suite) if row.entry is None or row.entry in taken]
+    how = command(suite, profile, tuned)
     planned: list[tuple[str, str | None]] = [(split.dataset, split.val_hash) for split in splits]
     planned += [(dataset, None) for dataset in suite.datasets if dataset not in {name for name, _ in planned}]
     several = {name for name, _ in planned if sum(name == other for other, _ in planned) > 1}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.record import Record
-from bench.settings import ORDER, epochs_of, profile_named, sizes_of
+from bench.settings import ORDER, epochs_of, other_sizes, profile_named, sizes_of
 from bench.spec import RunSpec, Suite, size_text
 from models.registry import ENTRIES, REGISTRY
 
@@ -86,13 +86,23 @@ def belongs(record: Record, suite: Suite) -> bool:
         return False
     if spec.model in FLOORS:
         return suite.floors
-    if spec.model in ORACLES and spec.model not in networks(suite):
-        return False  # no guest: it is scored at another size
+    entry = REGISTRY.get(spec.model)
+    if entry and bool(spec.also_at) != bool(other_sizes(suite, profile, entry, spec.options, spec.size)):
+        return False  # its twin is the suite's
+    if spec.model not in networks(suite) and (spec.model in ORACLES or not _takes_guests(suite)):
+        return False  # an oracle is scored at another size
     epochs, due = spec.recipe.epochs, epochs_of(suite, profile)
     if spec.model not in ORACLES and (epochs < due or (suite.epochs is not None and epochs > due)):
         return False  # of a suite that trains shorter, or longer
     asked = [entry.options for entry in suite.models if entry.name == spec.model]
     return any(same_options(spec, options) for options in asked or [{}])
+
+
+def _takes_guests(suite: Suite) -> bool:
+    """Whether other registered networks stand below its own. Of the panoptic exhibits only Table 4 has them: the others
+    would repeat every row of it. Nor has a sweep over sizes.
+    """
+    return suite.exhibit in (None, "table4") or (suite.task != "panoptic" and not suite.across)
 
 
 def same_options(spec: RunSpec, asked: Mapping[str, Any]) -> bool:

@@ -236,7 +236,7 @@ def _gaps(
         for gap in find_gaps(suite, profile, here, splits(here, suite.datasets), missing):
             found[gap].append(size)
     return [
-        gap if len(at) == len(sizes) else replace(gap, dataset=f"{gap.dataset} at {', '.join(at)}")
+        replace(gap, times=len(at), dataset=gap.dataset + ("" if len(at) == len(sizes) else f" at {', '.join(at)}"))
         for gap, at in found.items()
     ]
 
@@ -265,9 +265,13 @@ def _panel(title: str, metric: str, truth: _Truth, suite: Suite, by_model: Mappi
     for model in networks(suite):
         values = {size: _cell(metric, record).value for size, record in by_model.get(model, {}).items()}
         if points := _points(values):
-            lines.append(Line(label_of(model), points))
+            lines.append(Line(label_of(model), points, method=model))
     if metric == "mIoU" and _may_stand_beside(truth, by_model):
-        lines += [Line(name, _points(by_size), printed=True) for name, by_size in _papers_values().items()]
+        models = {f"Table 8: {row}": model for row, model in paper().models.items()}
+        lines += [
+            Line(name, _points(by_size), printed=True, method=models[name])
+            for name, by_size in _papers_values().items()
+        ]
     return Panel(title, f"{metric} (%)", tuple(lines), None if metric == VANISHED else 100.0)
 
 

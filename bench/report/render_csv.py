@@ -54,7 +54,7 @@ def _line(table: Table, row: Row, column: Column, cell: Cell) -> dict[str, str]:
         "profile": table.profile,
         "reproduction_column": "yes" if column.beside else "no",
         "size": column.size or table.size,
-        "protocol": table.protocol,
+        "protocol": column.reading or table.protocol,
         "dataset": row.dataset or column.dataset,
         "split": row.split or column.split,
         "row": row.label,

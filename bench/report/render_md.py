@@ -8,6 +8,7 @@ from bench.report.exhibit import Exhibit
 from bench.report.facts import Facts
 from bench.report.gaps import Gap
 from bench.report.runs import Run, run_lines
+from bench.report.site.html import address
 from bench.report.table import (
     NONE,
     TIE,
@@ -30,19 +31,19 @@ def render_markdown(exhibit: Exhibit, results: str, damaged: Mapping[str, str]) 
     """
     suite = exhibit.suite
     head = f"Suite `{suite.name}`. " if exhibit.of_suite else ""
-    lines = [f"# {suite.title}", "", f"{head}{exhibit.legend}", "", exhibit.units, ""]
+    lines = [f"# {escape(suite.title)}", "", f"{head}{exhibit.legend}", "", exhibit.units, ""]
     if not exhibit.sections:
         lines += [exhibit.nothing, "", *_gaps(exhibit.gaps)]
     for section in exhibit.sections:
-        lines += [f"## {section.table.title}", "", f"**{escape(section.table.label)}**", ""]
-        lines += [f"Protocol: {section.table.protocol}.", "", *_tables(section.table, results)]
+        lines += [f"## {escape(section.table.title)}", "", f"**{escape(section.table.label)}**", ""]
+        lines += [f"Protocol: {escape(section.table.protocol)}.", "", *_tables(section.table, results)]
         for figure in section.figures:
-            lines += [f"![{escape(figure.alt)}]({figure.name}.svg)", ""]
+            lines += [f"![{escape(figure.alt)}]({address(figure.name)}.svg)", ""]
         lines += bullets("Notes", section.table.notes)
         lines += [line for facts in section.facts for line in facts_lines(facts)]
         lines += _gaps(section.gaps)
     if exhibit.printed:
-        lines += [f"## {exhibit.printed.title}", "", f"{escape(exhibit.printed.label)}.", ""]
+        lines += [f"## {escape(exhibit.printed.title)}", "", f"{escape(exhibit.printed.label)}.", ""]
         lines += [*_grid(exhibit.printed, results), *bullets("Notes", exhibit.printed.notes)]
     lines += [*bullets("Left out", exhibit.notes), *_damaged(damaged), *_runs(run_lines(exhibit.records), results)]
     return "\n".join(lines).rstrip() + "\n"
@@ -52,14 +53,14 @@ def _tables(table: Table, results: str) -> list[str]:
     """One table; with the paper's numbers beside ours it would be too wide, so one a group of columns."""
     if not table.beside:
         return _grid(table, results)
-    return [line for part in by_group(table) for line in (f"### {part.title}", "", *_grid(part, results))]
+    return [line for part in by_group(table) for line in (f"### {escape(part.title)}", "", *_grid(part, results))]
 
 
 def _grid(table: Table, results: str) -> list[str]:
     printed = slots(table)
     narrow = len({column.group for column in table.columns}) == 1
     heads = [_head(table.columns[j], part, narrow) for j, part in printed]
-    lines = [table_line([table.row_head, *heads]), table_line(["---", *["---:"] * len(heads)])]
+    lines = [table_line([escape(table.row_head), *heads]), table_line(["---", *["---:"] * len(heads)])]
     for row in table.rows:
         texts = [_cell(row.cells[j], table.columns[j], part, results) for j, part in printed]
         lines.append(table_line([escape(row.label), *texts]))
@@ -80,7 +81,7 @@ def _cell(cell: Cell, column: Column, part: Part, results: str) -> str:
         return text
     marked = part_marked(cell, part)
     if part == "ours" and (cell.link or cell.runs):
-        text = f"[{text}]({results}/{cell.link})" if cell.link else f"[{text}](#runs)"
+        text = f"[{text}]({results}/{address(cell.link)})" if cell.link else f"[{text}](#runs)"
     if marked.mark == "best":
         text = f"**{text}**"
     elif marked.mark == "second":
@@ -89,7 +90,8 @@ def _cell(cell: Cell, column: Column, part: Part, results: str) -> str:
 
 
 def facts_lines(facts: Facts) -> list[str]:
-    lines = [f"### {escape(facts.title)}", "", table_line(facts.heads), table_line(["---"] * len(facts.heads))]
+    lines = [f"### {escape(facts.title)}", "", table_line([escape(head) for head in facts.heads])]
+    lines.append(table_line(["---"] * len(facts.heads)))
     lines += [table_line([escape(text) for text in line]) for line in facts.lines]
     return [*lines, "", *bullets("Notes", facts.notes)]
 
@@ -112,7 +114,7 @@ def _runs(runs: Sequence[Run], results: str) -> list[str]:
     for run in runs:
         state = f"{run.state}: {run.reason}" if run.reason else run.state
         texts = [run.label, run.dataset, run.size, run.profile, str(run.seed), state, run.device]
-        link = f"[{run.id}]({results}/{run.file})"
+        link = f"[{escape(run.id)}]({results}/{address(run.file)})"
         lines.append(table_line([link, *map(escape, texts), number(run.seconds, 1)]))
     return [*lines, ""]
 

@@ -36,12 +36,12 @@ SPECIAL = {
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX prints as it is.
+    """Text that LaTeX prints as it is, in one line.
 
     >>> escape("50 % of a_b & c")
     '50 \\\\% of a\\\\_b \\\\& c'
     """
-    return "".join(SPECIAL.get(character, character) for character in text)
+    return "".join(SPECIAL.get(character, character) for character in " ".join(text.split()))
 
 
 def render_latex(exhibit: Exhibit) -> str:
@@ -59,7 +59,7 @@ def render_latex(exhibit: Exhibit) -> str:
 
 def _tabular(table: Table, heading: str) -> str:
     printed = slots(table)
-    lines = [f"% {heading}", f"\\begin{{tabular}}{{l{'r' * len(printed)}}}", "\\toprule"]
+    lines = [f"% {' '.join(heading.split())}", f"\\begin{{tabular}}{{l{'r' * len(printed)}}}", "\\toprule"]
     lines += _spans([table.columns[j].group for j, _ in printed])
     lines += _spans([table.columns[j].title for j, _ in printed])
     if table.beside:

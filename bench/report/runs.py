@@ -36,10 +36,10 @@ class Run:
 
 def run_lines(records: Iterable[Record]) -> list[Run]:
     """The runs by profile, dataset, network and seed."""
-    return sorted(map(_run, records), key=lambda run: (run.profile, run.dataset, run.label, run.seed, run.id))
+    return sorted(map(run_line, records), key=lambda run: (run.profile, run.dataset, run.label, run.seed, run.id))
 
 
-def _run(record: Record) -> Run:
+def run_line(record: Record) -> Run:
     spec, attempt = record.spec, record.attempt
     return Run(
         id=record.run_id,
@@ -52,20 +52,21 @@ def _run(record: Record) -> Run:
         reason=record.status.reason or "",
         device=str(attempt.get("device") or NONE),
         seconds=seconds(record),
-        images_per_s=_known(attempt.get("train_images_per_s")),
-        memory_mb=_known(attempt.get("peak_memory_mb")),
+        images_per_s=known(attempt.get("train_images_per_s")),
+        memory_mb=known(attempt.get("peak_memory_mb")),
     )
 
 
 def seconds(record: Record) -> float | None:
     """The whole run, or training and evaluation together; None where the attempt holds neither."""
-    total = _known(record.attempt.get("seconds_total"))
+    total = known(record.attempt.get("seconds_total"))
     if total is not None:
         return total
-    parts = [_known(record.attempt.get(key)) for key in ("seconds_train", "seconds_evaluate")]
-    known = [part for part in parts if part is not None]
-    return sum(known) if known else None
+    parts = [known(record.attempt.get(key)) for key in ("seconds_train", "seconds_evaluate")]
+    there = [part for part in parts if part is not None]
+    return sum(there) if there else None
 
 
-def _known(value: object) -> float | None:
+def known(value: object) -> float | None:
+    """A number of an attempt, which holds whatever it holds."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -9,14 +9,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from bench.paper.numbers import paper
-from bench.protocols import AT
+from bench.protocols import AP_AT_K, AT
 from bench.record import Record
 from bench.report.marks import Better
 from bench.report.table import Cell, Column, Row, Table, number, summarise
 
 FIRST, *LATER = AT
-CAP = "k as a cap on detections"
-READINGS = {"k as an IoU threshold": ("paper-text", "ap_iou"), CAP: ("released", "ap_max")}
+READINGS = {words: (protocol, prefix) for protocol, (prefix, words) in AP_AT_K.items()}
+CAP = AP_AT_K["released"][1]
 DISTANCE = "distance"
 PAPERS = "table2"
 

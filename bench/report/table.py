@@ -12,9 +12,11 @@ from bench.report.marks import UNMARKED, Better, Candidate, Mark, Marked, comput
 
 NONE = "-"  # printed where a number does not exist
 TIE = "≈"  # printed after a mark that is shared
+PURE = "1"  # the unit of a number without one
 
-# setting: a network under a second one; guest: a network that is not the suite's; oracle: no network at all
-RowKind = Literal["floor", "untrained", "network", "setting", "guest", "oracle", "paper"]
+# setting: a network under a second one; guest: a network that is not the suite's; oracle: no network at all; block: a
+# part of one
+RowKind = Literal["floor", "untrained", "network", "setting", "guest", "oracle", "block", "paper"]
 Part = Literal["paper", "ours", "difference"]
 
 
@@ -27,13 +29,14 @@ class Column:
     key: str
     group: str
     metric: str
-    unit: str  # "%", "G" or "M"
+    unit: str  # "%", "G", "M" or PURE
     better: Better
     digits: int
     paper_digits: int
     dataset: str | None = None
     split: str | None = None  # the first 8 hex of the hash of the validation split
-    size: str | None = None  # where a table holds several
+    size: str | None = None  # of the runs behind a score
+    reading: str | None = None  # the protocol that its metric is read in, where it is not the table's
     printed: bool = False
     beside: bool = False
     difference: bool = False
@@ -41,7 +44,7 @@ class Column:
 
     @property
     def title(self) -> str:
-        return f"{self.metric} ({self.unit})"
+        return self.metric if self.unit == PURE else f"{self.metric} ({self.unit})"
 
     @property
     def difference_unit(self) -> str:
@@ -58,7 +61,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number with what is behind it: the mean over `n` seeds, in the column's unit, and the ids of their runs."""
+    """A number with what is behind it: the mean over `n` seeds, in the column's unit, and the ids of their runs. `of`:
+    what is counted, where it is not the runs.
+    """
 
     value: float | None = None
     sd: float | None = None
@@ -69,6 +74,7 @@ class Cell:
     paper_marked: Marked = UNMARKED
     notes: tuple[str, ...] = ()
     file: str | None = None  # under results/, of what is behind it and is no run
+    of: str = "runs"
 
     @property
     def link(self) -> str | None:
@@ -178,7 +184,7 @@ def number(value: float | None, digits: int, signed: bool = False) -> str:
 def mean_sd(cell: Cell, column: Column) -> str:
     """'45.3' for one seed, '45.3 ± 0.4' for more; what cannot differ between seeds (costs) prints without ±."""
     text = number(cell.value, column.digits)
-    if cell.value is None or cell.sd is None or column.unit != "%":
+    if cell.value is None or cell.sd is None or column.unit not in ("%", PURE):
         return text
     return f"{text} ± {number(cell.sd, column.digits)}"
 

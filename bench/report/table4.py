@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from bench.paper.numbers import paper, paper_value
+from bench.paper.numbers import cells_of, paper, paper_value
 from bench.record import Record
 from bench.report.cells import cost_cell, score_cell
 from bench.report.columns import COSTS, dataset_label, section_columns
@@ -20,10 +20,14 @@ from bench.report.curves import convergence, learning_curves
 from bench.report.exhibit import Exhibit, Section, left_out
 from bench.report.gaps import Missing, find_gaps, nothing_run
 from bench.report.grouping import SectionKey, Split, belongs, guests, networks, sections, splits
+from bench.report.over_images import over_images
 from bench.report.printed import printed_table
+from bench.report.remarks import about
 from bench.report.rows import Settings, SuiteRow, Variant, by_row, label_of, suite_rows, variants
 from bench.report.searches import searches
 from bench.report.table import Cell, Column, Row, RowKind, Table, with_marks
+from bench.report.tradeoff import tradeoffs
+from bench.report.words import LEGEND
 from bench.settings import profile_named, what_differs
 from bench.spec import Suite, size_text
 
@@ -43,21 +47,41 @@ ONE_SEED = "one seed: this mark cannot tell a difference from noise"
 Cells = Mapping[Split, Mapping[str, Settings]]  # split -> key of a row -> settings -> seeds
 
 
-def build_exhibit(suite: Suite, records: Sequence[Record], missing: Mapping[str, Missing]) -> Exhibit:
+@dataclass(frozen=True)
+class Keyed:
+    """A section with what its table holds constant, and its runs in any state."""
+
+    key: SectionKey
+    records: Sequence[Record]
+    section: Section
+
+
+# what an exhibit makes of the sections of its suite
+Arrange = Callable[[Suite, Sequence[Keyed], Mapping[str, Missing]], Sequence[Section]]
+
+
+def as_they_are(_suite: Suite, found: Sequence[Keyed], _missing: Mapping[str, Missing]) -> Sequence[Section]:
+    return [keyed.section for keyed in found]
+
+
+def build_exhibit(
+    suite: Suite, records: Sequence[Record], missing: Mapping[str, Missing], arrange: Arrange = as_they_are
+) -> Exhibit:
     """The tables of a suite from all records of a store. Pure: reads no file but the paper's numbers."""
     own = [record for record in records if belongs(record, suite)]
     source = paper().tables.get(suite.exhibit or "")
     candidates = [record for record in records if record.spec.budget.held_out]
     opened = [(key, group) for key, group in sections(own) if _opens(suite, group)]
-    found = tuple(_section(suite, key, group, candidates, missing) for key, group in opened)
+    found = [Keyed(key, group, _section(suite, key, group, candidates, missing)) for key, group in opened]
     shown = {record.run_id for _, group in opened for record in group}
     return Exhibit(
         suite=suite,
-        sections=found,
+        sections=tuple(arrange(suite, found, missing)),
         gaps=() if found else tuple(nothing_run(suite, own, missing)),
         printed=printed_table(source) if source else None,
         records=tuple(r for r in own if r.run_id in shown or r.spec.model in networks(suite)),
         notes=left_out(suite, records, own),
+        legend=" ".join(filter(None, (about(suite.exhibit or ""), LEGEND))),
     )
 
 
@@ -82,15 +106,21 @@ def _section(
     lines = _lines(rows, cells)
     table = _table(suite, key, cells, lines)
     trained = [variant for kind, variant in lines if kind in ("network", "guest") and variant.runs]
-    notes = [*unequal(trained), *at_the_edge(trained), *_notes(table, done, found), *_differing(rows, cells)]
+    notes = [*unequal(trained), *at_the_edge(trained), *_notes(suite, table, done, found), *_differing(rows, cells)]
     if any(record.spec.options.get("backbone_weights") == "none" for record in done):
         notes.insert(0, FROM_SCRATCH)
     told = f"{suite.name}, {size_text(key.size)}{_part(key)}; {table.label}"  # a figure leaves its page
+    pairs = over_images(suite, trained)
+    told_of_rows = contrasts(suite, trained), pairs.facts, conditions(trained), searches(trained, candidates)
     return Section(
-        table=replace(table, notes=(*notes, *convergence(trained))),
+        table=replace(table, notes=(*notes, *convergence(trained), *pairs.notes)),
         gaps=tuple(find_gaps(suite, key.profile, records, found, missing, key.tuned)),
-        figures=learning_curves(f"{suite.name}-{key.name}-curves", told, trained),
-        facts=tuple(filter(None, (contrasts(suite, trained), conditions(trained), searches(trained, candidates)))),
+        figures=(
+            *tradeoffs(f"{suite.name}-{key.name}-tradeoff", told, suite.task, trained),
+            *learning_curves(f"{suite.name}-{key.name}-curves", told, trained),
+        ),
+        facts=tuple(filter(None, told_of_rows)),
+        lacking=pairs.lacking,
     )
 
 
@@ -107,7 +137,7 @@ def _table(suite: Suite, key: SectionKey, cells: Cells, lines: Sequence[tuple[Ro
         size=size_text(key.size),
         protocol=f"{key.protocol}, version {key.protocol_version}",
         columns=columns,
-        rows=tuple(row for row in (_row(suite, *line, columns) for line in lines) if _has_any(row)),
+        rows=tuple(row for row in (_row(suite, key, *line, columns) for line in lines) if _has_any(row)),
     )
     return _note_single_seeds(with_marks(table))
 
@@ -143,7 +173,7 @@ def _lines(rows: Sequence[SuiteRow], cells: Cells) -> list[tuple[RowKind, Varian
     return lines
 
 
-def _row(suite: Suite, kind: RowKind, variant: Variant, columns: Sequence[Column]) -> Row:
+def _row(suite: Suite, key: SectionKey, kind: RowKind, variant: Variant, columns: Sequence[Column]) -> Row:
     row = variant.row
     by_column = {(split.dataset, split.short): split for split in variant.runs}
     cells = []
@@ -152,23 +182,23 @@ def _row(suite: Suite, kind: RowKind, variant: Variant, columns: Sequence[Column
             cell = cost_cell(column, {} if kind == "untrained" else variant.runs)
         else:
             split = by_column.get((column.dataset or "", column.split or ""))
-            cell = score_cell(column.metric, kind, variant.runs[split] if split else ())
+            cell = score_cell(column.metric, kind, variant.runs[split] if split else (), column.reading)
             if split and variant.number:
                 cell = replace(cell, notes=(*cell.notes, f"another setting: {variant.differs}"))
         if kind == "network" and not variant.number and column.beside:
-            cell = replace(cell, paper=_paper(suite, column, row))
+            cell = replace(cell, paper=_paper(suite, key, column, row))
         cells.append(cell)
     shown: RowKind = "setting" if kind == "network" and variant.number else kind
     label = f"{variant.label}{', untrained' if kind == 'untrained' else ''}"
     return Row(f"{kind}/{variant.key}", label, shown, row.model, tuple(cells))
 
 
-def _paper(suite: Suite, column: Column, row: SuiteRow) -> float | None:
+def _paper(suite: Suite, key: SectionKey, column: Column, row: SuiteRow) -> float | None:
     """Of a network that stands in several rows, only the one as it comes is the paper's."""
     if row.apart and row.entry and row.entry.options:
         return None
-    dataset = None if column.metric in COSTS else column.dataset
-    cell = paper_value(suite.exhibit or "", row.model, dataset, column.metric)
+    dataset, size = (None, None) if column.metric in COSTS else (column.dataset, key.size)
+    cell = paper_value(suite.exhibit or "", row.model, dataset, column.metric, size, key.percent)
     return cell.value if cell else None
 
 
@@ -186,7 +216,7 @@ def _note_single_seeds(table: Table) -> Table:
     return replace(table, rows=tuple(rows))
 
 
-def _notes(table: Table, done: Sequence[Record], found: Sequence[Split]) -> list[str]:
+def _notes(suite: Suite, table: Table, done: Sequence[Record], found: Sequence[Split]) -> list[str]:
     """What a reader must know of the table as a whole; then each cell's own notes, with the row it is in."""
     notes = []
     cells = [(row, column, cell) for row in table.rows for column, cell in zip(table.columns, row.cells, strict=True)]
@@ -199,7 +229,8 @@ def _notes(table: Table, done: Sequence[Record], found: Sequence[Split]) -> list
         notes += _mixed("instance truths", where, mine, _instance_truth)
     notes += _groupings(done)
     if profile_named(table.profile or "").reproduction:
-        apart = dict.fromkeys(c.group for c in table.columns if c.unit == "%" and not c.beside)
+        printed = {cell.metric for cell in cells_of(suite.exhibit or "")} - {*COSTS}
+        apart = dict.fromkeys(c.group for c in table.columns if c.metric in printed and not c.beside)
         why = "not the paper's dataset, its size or the whole split"
         notes += [f"{group}: not beside the paper's numbers ({why})." for group in apart]
     own: dict[tuple[str, str], list[str]] = defaultdict(list)
