@@ -27,7 +27,7 @@ from bench.store import Store
 from tests.execute import commands
 
 COMMITTED = Path(__file__).parents[2] / "results"
-SECONDS = {"status": 20.0, "plan": 20.0, "report": 60.0}  # for 10,000 records; of a report's some 20 draw charts
+SECONDS = 20.0  # for 10,000 records; of a report for its tables: it draws as many charts of few records as of many
 MEMORY_MB = 1000.0
 FEW, MANY = 1000, 10_000
 NAMES = ("spec.json", "metrics.json", "network.json", "history.jsonl")
@@ -103,7 +103,8 @@ def test_ten_thousand_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]
                 f"{many.seconds / few.seconds:.1f} times the time of {FEW:,}"
             )
     for (command, count), cost in costs.items():
-        assert cost.seconds < SECONDS[command], (command, count)
+        drawing = costs[command, FEW].seconds if command == "report" else 0.0
+        assert cost.seconds - drawing < SECONDS, (command, count)
         assert cost.memory_mb < MEMORY_MB, (command, count)
         assert cost.seconds <= 1.2 * MANY / FEW * costs[command, FEW].seconds, command
 
