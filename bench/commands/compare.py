@@ -18,10 +18,10 @@ from bench.evaluate.paired import Comparison, keep
 from bench.intervals import CONFIDENCE, RESAMPLES, Difference, Interval, Metric, interval_path, read_interval
 from bench.pairs import is_current, points, why_no_pair
 from bench.record import ClassScores, Record
-from bench.report.cells import score_cell
-from bench.report.contrasts import FEWEST_SEEDS, verdict, welch_margin
-from bench.report.over_images import TELLS, difference_text
-from bench.report.table import Cell, number
+from bench.report.notes.contrasts import FEWEST_SEEDS, verdict, welch_margin
+from bench.report.notes.over_images import TELLS, difference_text
+from bench.report.tables.cells import score_cell
+from bench.report.tables.table import Cell, number
 from bench.settings import differences, settings, what_differs
 from bench.store import REDO, Store
 

@@ -12,7 +12,7 @@ from bench.audit.ruling import AGAINST, MEANING, Ruling
 from bench.audit.runs import MIN_SEEDS
 from bench.audit.show import COLUMNS, count_rows, repeats, section
 from bench.report.facts import Facts
-from bench.report.render_md import bullets, escape, facts_lines
+from bench.report.render.markdown import bullets, escape, facts_lines
 from bench.report.search import search_section
 from bench.report.site.html import Frame, address, render
 

@@ -13,9 +13,12 @@ from bench.files import write_bytes
 from bench.intervals import read_intervals
 from bench.pairs import with_intervals
 from bench.record import Record
-from bench.report import (
+from bench.report.audit import audit_pages
+from bench.report.exhibit import PRIVATE, Exhibit
+from bench.report.exhibits import (
     architecture,
     bars,
+    comparison,
     costs,
     fractions,
     gallery,
@@ -24,17 +27,14 @@ from bench.report import (
     protocols,
     size_sweep,
     table2,
-    table4,
     table6,
     table8,
     table9,
 )
-from bench.report.audit import audit_pages
-from bench.report.exhibit import PRIVATE, Exhibit
 from bench.report.gaps import Missing
-from bench.report.render_csv import render_csv
-from bench.report.render_md import render_markdown
-from bench.report.render_tex import render_latex
+from bench.report.render.csv import render_csv
+from bench.report.render.latex import render_latex
+from bench.report.render.markdown import render_markdown
 from bench.report.site.exhibit_page import lone_page
 from bench.report.site.html import address
 from bench.report.site.links import Links
@@ -146,7 +146,7 @@ def way_to_results(store: Store, out: Path) -> str:
 
 def exhibit_of(suite: Suite, records: Sequence[Record], missing: Mapping[str, Missing]) -> Exhibit:
     """The suite's exhibit, by the way of its kind."""
-    return BUILDERS.get(suite.exhibit or "", table4.build_exhibit)(suite, records, missing)
+    return BUILDERS.get(suite.exhibit or "", comparison.build_exhibit)(suite, records, missing)
 
 
 def read_records(store: Store) -> tuple[list[Record], dict[str, str]]:

@@ -9,8 +9,8 @@ from typing import Protocol
 from bench.record import Record
 from bench.report.facts import Facts
 from bench.report.gaps import Gap
-from bench.report.grouping import floors, networks
-from bench.report.table import Table
+from bench.report.tables.grouping import floors, networks
+from bench.report.tables.table import Table
 from bench.report.words import LEGEND, UNITS
 from bench.spec import Suite, size_text
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bench.record import Record
-from bench.report.grouping import Split, floors
-from bench.report.rows import row_of, suite_rows
+from bench.report.tables.grouping import Split, floors
+from bench.report.tables.rows import row_of, suite_rows
 from bench.settings import profile_named
 from bench.spec import Suite
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.measure.analytic import Attention, attention, mask_parameters
 from bench.measure.search_records import Joint, Moved, Reading, SearchRecord, Target, readable_searches
 from bench.report.facts import Facts
-from bench.report.table import NONE, number
+from bench.report.tables.table import NONE, number
 
 OURS = "maskattn-unet"  # the search for the paper's own network
 LABELS = {OURS: "MaskAttn-UNet", "unet": "U-Net"}

@@ -13,7 +13,7 @@ import yaml
 
 from bench.files import write_json
 from bench.record import Metrics, Module, Network, Record, Scores, Status
-from bench.report.figures import Chart
+from bench.report.drawing.figures import Chart
 from bench.spec import Budget, Recipe, RunSpec, Suite
 from bench.store import Store
 from models.registry import find, full_options

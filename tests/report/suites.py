@@ -8,7 +8,7 @@ from typing import Any
 from bench.named import load_named
 from bench.report.build import exhibit_of, read_records
 from bench.report.exhibit import Exhibit
-from bench.report.table import Row, Table
+from bench.report.tables.table import Row, Table
 from bench.spec import Budget, Suite
 
 

@@ -12,12 +12,12 @@ import pytest
 from bench.files import write_json
 from bench.named import load_named
 from bench.record import Module, Network, Record, Status
-from bench.report.architecture import build_exhibit
-from bench.report.blocks import Block, blocks_of, levels_of
-from bench.report.blueprint import Blueprint, _boxes, thousands
+from bench.report.drawing.blocks import Block, blocks_of, levels_of
+from bench.report.drawing.blueprint import Blueprint, _boxes, thousands
 from bench.report.exhibit import Exhibit
-from bench.report.render_csv import render_csv
-from bench.report.render_md import render_markdown
+from bench.report.exhibits.architecture import build_exhibit
+from bench.report.render.csv import render_csv
+from bench.report.render.markdown import render_markdown
 from bench.spec import Suite
 
 Given = tuple[str, str, int, float | None, tuple[int, ...] | None, tuple[str, ...] | None]

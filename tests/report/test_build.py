@@ -12,7 +12,7 @@ import pytest
 
 from bench.errors import UserError
 from bench.report.build import build_reports, read_records
-from bench.report.table4 import build_exhibit
+from bench.report.exhibits.comparison import build_exhibit
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 VOID = {"meta", "link", "br", "img", "input", "hr"}

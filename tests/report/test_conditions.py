@@ -4,7 +4,7 @@ import pytest
 
 from bench.paper.training import stated
 from bench.report.build import exhibit_of, read_records
-from bench.report.render_md import render_markdown
+from bench.report.render.markdown import render_markdown
 from bench.report.site.exhibit_page import exhibit_page
 from bench.report.site.links import Links
 from bench.settings import settings

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bench.report.build import exhibit_of, read_records
-from bench.report.contrasts import verdict, welch_margin
-from bench.report.render_md import render_markdown
-from bench.report.table import Cell, summarise
+from bench.report.notes.contrasts import verdict, welch_margin
+from bench.report.render.markdown import render_markdown
+from bench.report.tables.table import Cell, summarise
 from bench.spec import Suite
 from models.registry import full_options
 

@@ -9,8 +9,8 @@ import pytest
 from bench.files import write_json
 from bench.measure.cost_records import FITTED_SIZE, CostRecord, Latency, cost_path, options_of
 from bench.report.build import build_reports
-from bench.report.cost_printed import printed_facts
-from bench.report.costs import build_exhibit
+from bench.report.exhibits.cost_printed import printed_facts
+from bench.report.exhibits.costs import build_exhibit
 
 QUIET = {"waited": 0.0, "load": 1.0}
 BUSY = {"waited": 0.5, "load": 7.0}

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.report.build import build_reports, exhibit_of, read_records
-from bench.report.curves import RULE, last_fall
+from bench.report.drawing.curves import RULE, last_fall
 
 
 def section(fake, suite):

@@ -7,8 +7,8 @@ from matplotlib import rc_context
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from bench.report.figures import GROUP, Axis, Chart, Line, Panel, _draw_panel, _place_of_bar
-from bench.report.looks import GREY, LOOKS, look_of
+from bench.report.drawing.figures import GROUP, Axis, Chart, Line, Panel, _draw_panel, _place_of_bar
+from bench.report.drawing.looks import GREY, LOOKS, look_of
 from models.registry import REGISTRY
 
 TABLES = (  # of the paper: what shares a figure

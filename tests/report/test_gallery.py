@@ -19,11 +19,11 @@ from bench.evaluate.samples import draw_sample
 from bench.named import load_named
 from bench.record import Record
 from bench.report.build import build_reports
+from bench.report.drawing.mosaic import Mosaic, Strip
+from bench.report.drawing.samples import read_samples
 from bench.report.exhibit import Exhibit
-from bench.report.gallery import build_exhibit
-from bench.report.mosaic import Mosaic, Strip
-from bench.report.render_md import render_markdown
-from bench.report.samples import read_samples
+from bench.report.exhibits.gallery import build_exhibit
+from bench.report.render.markdown import render_markdown
 from bench.spec import Suite
 from models.categories import Categories, Category, PredictedSegment, Segment
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from bench.report.fractions import gain
-from bench.report.size_sweep import Step, steepest, steps
-from bench.report.table import Cell
+from bench.report.exhibits.fractions import gain
+from bench.report.exhibits.size_sweep import Step, steepest, steps
+from bench.report.tables.table import Cell
 from bench.spec import OtherSize, Recipe
 from tests.report.conftest import RECIPE
 from tests.report.suites import cells, exhibit, part, row

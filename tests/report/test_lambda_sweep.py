@@ -3,8 +3,8 @@
 import pytest
 
 from bench.report.build import exhibit_of, read_records
-from bench.report.lambda_sweep import COMBINED, falls
-from bench.report.table import Cell
+from bench.report.exhibits.lambda_sweep import COMBINED, falls
+from bench.report.tables.table import Cell
 from bench.spec import Suite
 from models.registry import full_options
 from tests.report.suites import cells, exhibit

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from bench.report.marks import Candidate, compute_marks, is_tie, pooled_sd
+from bench.report.tables.marks import Candidate, compute_marks, is_tie, pooled_sd
 
 
 def marks(values, better="higher", digits=1):

@@ -15,8 +15,8 @@ from PIL import Image
 from bench.files import write_json
 from bench.record import Vanished
 from bench.report.build import build_reports, exhibit_of, read_records
-from bench.report.figures import Chart, Line, Panel
-from bench.report.table import part_text
+from bench.report.drawing.figures import Chart, Line, Panel
+from bench.report.tables.table import part_text
 from bench.spec import Budget, Suite
 
 FILE = Path(__file__).parents[2] / "bench" / "suites" / "oracle.yaml"
@@ -270,7 +270,7 @@ def test_a_drawing_is_what_its_format_says_and_holds_no_date(monkeypatch, tmp_pa
 def test_a_persons_own_matplotlib_settings_change_nothing(tmp_path):
     (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nfont.size: 30\nsvg.fonttype: none\n")
     code = (
-        "import hashlib, sys; from bench.report.figures import *\n"
+        "import hashlib, sys; from bench.report.drawing.figures import *\n"
         "panel = Panel('t', 'y', (Line('a', ((1.0, 2.0), (4.0, 3.0))),))\n"
         "drawn = Chart('n', 'a', '', 'x', ((1.0, '1'), (4.0, '4')), ((panel,),)).draw()\n"
         "print([hashlib.sha256(drawn[kind]).hexdigest() for kind in sorted(drawn)], 'torch' in sys.modules)"

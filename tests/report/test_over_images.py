@@ -11,8 +11,8 @@ import yaml
 from bench.cli import main
 from bench.report.build import build_reports, exhibit_of, gather, read_records
 from bench.report.lacking import compute_lacking
-from bench.report.over_images import TELLS
-from bench.report.render_md import render_markdown
+from bench.report.notes.over_images import TELLS
+from bench.report.render.markdown import render_markdown
 from bench.spec import Suite
 from bench.store import Store
 from models.registry import full_options

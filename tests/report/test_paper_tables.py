@@ -3,7 +3,7 @@
 import pytest
 
 from bench.paper.numbers import paper
-from bench.report.remarks import about
+from bench.report.notes.remarks import about
 from tests.report.suites import cells, exhibit, row
 
 FULL = {"dataset": "coco", "profile": "full"}
@@ -167,7 +167,7 @@ def test_a_record_without_other_protocols_leaves_the_readings_empty(fake):
 
 
 def test_the_csv_names_the_protocol_of_each_reading(instances):
-    from bench.report.render_csv import render_csv
+    from bench.report.render.csv import render_csv
 
     lines = [line.split(",") for line in render_csv(exhibit(instances, "table2")).splitlines()]
     at = lines[0].index("protocol")

@@ -3,8 +3,8 @@
 import pytest
 
 from bench.paper.numbers import paper
-from bench.report.printed import printed_table, wrong_marks
-from bench.report.table import slots
+from bench.report.tables.printed import printed_table, wrong_marks
+from bench.report.tables.table import slots
 
 TABLE = printed_table(paper().table("table4"))
 

@@ -10,10 +10,10 @@ from bench.files import read, write_json
 from bench.protocols import AT, PROTOCOLS
 from bench.record import Metrics
 from bench.report.build import build_reports, read_records
-from bench.report.cells import score_cell
-from bench.report.protocols import build_exhibit
-from bench.report.shape import shape_table
-from bench.report.table4 import build_exhibit as build_table4
+from bench.report.exhibits.comparison import build_exhibit as build_table4
+from bench.report.exhibits.protocols import build_exhibit
+from bench.report.exhibits.shape import shape_table
+from bench.report.tables.cells import score_cell
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.report.build import exhibit_of, read_records
-from bench.report.rows import row_of, suite_rows
+from bench.report.tables.rows import row_of, suite_rows
 from bench.spec import ModelEntry, Recipe, Suite
 from models.registry import full_options
 

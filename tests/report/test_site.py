@@ -13,8 +13,8 @@ from bench.errors import UserError
 from bench.named import known_suites
 from bench.record import Epoch
 from bench.report.build import build_reports, exhibit_of, one_exhibit, read_records
-from bench.report.render_md import render_markdown
-from bench.report.render_tex import render_latex
+from bench.report.render.latex import render_latex
+from bench.report.render.markdown import render_markdown
 from bench.report.site import site
 from bench.report.site.curve import HEIGHT, WIDTH, curves
 from bench.report.site.links import Links

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.report.table import Cell, Column, mean_sd, number, summarise
+from bench.report.tables.table import Cell, Column, mean_sd, number, summarise
 
 PERCENT = Column("k", "g", "mIoU", "%", "higher", 1, 1)
 

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from bench.report.build import read_records
-from bench.report.table import slots
-from bench.report.table4 import ONE_SEED, build_exhibit
+from bench.report.exhibits.comparison import ONE_SEED, build_exhibit
+from bench.report.tables.table import slots
 from bench.spec import Budget, Recipe
 
 COCO_TRUTH = {"unet": 33.8, "maskattn-unet": 45.3}

@@ -12,14 +12,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-import bench.report.levels as levels_module
+import bench.report.tables.levels as levels_module
 from bench.measure.longrange_record import Level, LongRange, Shape, Spread, Statistics, write_longrange
 from bench.report.build import exhibit_of, read_records
-from bench.report.levels import pool
-from bench.report.render_csv import render_csv
-from bench.report.render_md import render_markdown
-from bench.report.render_tex import render_latex
-from bench.report.table import part_text
+from bench.report.render.csv import render_csv
+from bench.report.render.latex import render_latex
+from bench.report.render.markdown import render_markdown
+from bench.report.tables.levels import pool
+from bench.report.tables.table import part_text
 from bench.spec import Suite
 
 SUITES = Path(__file__).parents[2] / "bench" / "suites"
@@ -280,5 +280,5 @@ def test_every_text_is_written(fake, write):
 
 
 def test_no_torch_is_imported():
-    code = "import sys, bench.report.table9; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    code = "import sys, bench.report.exhibits.table9; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

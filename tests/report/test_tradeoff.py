@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.report.build import exhibit_of, read_records
-from bench.report.tradeoff import FRONT, NO_TIMES, Point, pareto_front
+from bench.report.drawing.tradeoff import FRONT, NO_TIMES, Point, pareto_front
 
 MACHINE = {"device": "cpu", "processor": "P", "threads": 1}
 

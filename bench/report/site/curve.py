@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.record import Epoch
-from bench.report.table import number
+from bench.report.tables.table import number
 
 WIDTH, HEIGHT = 260.0, 96.0  # of the plot, in the SVG's own units
 MOST_POINTS = 200  # of a line: a page stays small

@@ -6,15 +6,15 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from bench.report.drawing.figures import FORMATS
 from bench.report.exhibit import Exhibit, Figure, Section
-from bench.report.figures import FORMATS
-from bench.report.runs import Run, run_lines
 from bench.report.site.grid import Grid, grid
 from bench.report.site.html import Frame, address, render
 from bench.report.site.links import Links
 from bench.report.site.overview import title_of
 from bench.report.site.rerun import Rerun, rerun
-from bench.report.table import TIE
+from bench.report.tables.runs import Run, run_lines
+from bench.report.tables.table import TIE
 
 KINDS = {"md": "Markdown", "csv": "CSV", "tex": "LaTeX"}  # of the files of an exhibit
 PICTURES = {kind: kind.upper() for kind in FORMATS}  # of a figure

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from bench.report.site.links import Links
-from bench.report.table import (
+from bench.report.tables.table import (
     NONE,
     Cell,
     Column,

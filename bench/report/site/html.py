@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bench.report.table import number
+from bench.report.tables.table import number
 
 SHARED = {"site.css": "style.css", "site.js": "sort.js"}  # of all pages: file of the report -> template
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.report.runs import Run
 from bench.report.site.html import address
-from bench.report.table import Cell
+from bench.report.tables.runs import Run
+from bench.report.tables.table import Cell
 
 RUNS = "runs"  # the folder of their pages, in the report's
 

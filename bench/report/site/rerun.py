@@ -11,8 +11,8 @@ from bench.record import Record
 from bench.report.exhibit import Exhibit, Section
 from bench.report.facts import Facts
 from bench.report.gaps import command
-from bench.report.runs import seconds
-from bench.report.table import NONE, number, runs_behind
+from bench.report.tables.runs import seconds
+from bench.report.tables.table import NONE, number, runs_behind
 from bench.spec import RunSpec, Suite
 
 TITLE = "What a rerun costs"

@@ -9,15 +9,15 @@ from typing import Any
 
 from bench.files import read
 from bench.record import ClassScores, Metrics, Record, Scores
-from bench.report.columns import dataset_label
+from bench.report.drawing.samples import is_public
 from bench.report.facts import Facts
-from bench.report.rows import label_of
-from bench.report.runs import Run, run_line
-from bench.report.samples import is_public
 from bench.report.site.curve import Curves, curves
 from bench.report.site.html import Frame, address, render
 from bench.report.site.rerun import repeat
-from bench.report.table import NONE, number
+from bench.report.tables.columns import dataset_label
+from bench.report.tables.rows import label_of
+from bench.report.tables.runs import Run, run_line
+from bench.report.tables.table import NONE, number
 from bench.spec import size_text
 from bench.store import OPTIONAL, RECORD_FILES
 

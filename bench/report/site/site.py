@@ -10,15 +10,15 @@ from bench.audit.audit import Audit
 from bench.paper.numbers import paper
 from bench.record import Record
 from bench.report.exhibit import Exhibit
-from bench.report.grouping import floors, networks
-from bench.report.runs import Run, run_lines
 from bench.report.site.exhibit_page import exhibit_page
 from bench.report.site.html import Frame, render, shared_files
 from bench.report.site.links import Links, page_of
 from bench.report.site.overview import overview, title_of
 from bench.report.site.overview import page_of as exhibit_file
 from bench.report.site.run_page import Use, run_page
-from bench.report.table import runs_behind
+from bench.report.tables.grouping import floors, networks
+from bench.report.tables.runs import Run, run_lines
+from bench.report.tables.table import runs_behind
 from bench.spec import Suite
 
 MOST_PAGES = 1000  # of runs: beyond, the list of runs leads to the records' own files
