@@ -1,0 +1,1 @@
+"""A builder for each kind of exhibit."""

@@ -1,0 +1,1 @@
+"""An exhibit as Markdown, CSV and LaTeX."""
