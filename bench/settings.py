@@ -67,23 +67,27 @@ def epochs_of(suite: Suite, profile: Profile) -> int:
 def settings(records: Iterable[Record]) -> list[list[Record]]:
     """Finished runs of one network on one split, parted by everything but the seed.
 
-    Whole splits come first, then the recipes' own rates, today's recipe, the setting with most seeds; inside, by seed.
+    Whole splits come first, then the recipes' own rates, today's recipe, the longest training, the setting with most
+    seeds; inside, by seed.
     """
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         groups[_setting(record.spec)].append(record)
 
-    def order(item: tuple[str, list[Record]]) -> tuple[bool, bool, bool, int, int, str]:
+    def order(item: tuple[str, list[Record]]) -> tuple[bool, bool, bool, int, int, int, str]:
         name, group = item
         spec = group[0].spec
         is_tuned = spec.recipe.tuning is not None
-        return spec.budget != WHOLE, is_tuned, not _of_today(spec), -spec.recipe_version, -len(group), name
+        version, epochs = -spec.recipe_version, -spec.recipe.epochs
+        return spec.budget != WHOLE, is_tuned, not _of_today(spec), version, epochs, -len(group), name
 
     return [sorted(group, key=lambda r: r.spec.seed) for _, group in sorted(groups.items(), key=order)]
 
 
 def _of_today(spec: RunSpec) -> bool:
-    """Whether the recipe is the one that the program would use now, by default or by the same name."""
+    """Whether the recipe is the one that the program would use now, by default or by the same name. A suite may train
+    for fewer epochs than the profile says.
+    """
     entry, profile = REGISTRY.get(spec.model), profile_named(spec.profile)
     if entry is None or spec.profile not in ORDER:
         return True
@@ -91,7 +95,8 @@ def _of_today(spec: RunSpec) -> bool:
     names = (None, own_name) if own_name in NAMED else (None,)
     own = (recipe_for(entry, spec.options, profile, spec.task, name) for name in names)
     now = (tuned(recipe, tuning) if tuning else recipe for recipe in own)
-    return any(spec.recipe.model_dump(exclude={"source"}) == r.model_dump(exclude={"source"}) for r in now)
+    mine, *theirs = (recipe.model_dump(exclude={"source", "epochs"}) for recipe in (spec.recipe, *now))
+    return spec.recipe.epochs <= profile.epochs and mine in theirs
 
 
 def _setting(spec: RunSpec) -> str:

@@ -63,7 +63,7 @@ def search_plan(plan: Plan, store: Store, search: Search) -> Plan:
     for cell in filter(_is_tunable, plan.cells):
         for factor in search.factors:
             spec = candidate(cell.spec, factor, search.seed)
-            cells[spec.canonical()] = replace(_of(cell, spec, store), val=cell.train)
+            cells[spec.canonical()] = replace(_of(cell, spec, store), val=cell.train, others=())
     return replace(plan, cells=tuple(with_times(list(cells.values()), store)))
 
 
@@ -107,6 +107,7 @@ def candidate(spec: RunSpec, factor: float, seed: int) -> RunSpec:
         "recipe": scaled(spec.recipe, factor),
         "val_hash": spec.train_hash,
         "val_pixels": spec.train_pixels,
+        "also_at": (),
     }
     return spec.model_copy(update=changes)
 

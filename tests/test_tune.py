@@ -125,6 +125,19 @@ def test_no_candidate_sees_the_validation_split(plan: Plan, store: Store) -> Non
         assert set(held).isdisjoint(load(val_folder).ids)
 
 
+def test_a_candidate_of_a_suite_across_sizes_is_evaluated_at_no_other_size(tmp_path: Path, store: Store) -> None:
+    suite = Suite.model_validate({**SUITE, "models": ["unet-small"], "sizes": ["32x32", "16x16"], "across": True})
+    choice = Choice(suite, PROFILE, DataRoots(), tmp_path / "prepared")
+    made = make_plan(choice, store, lambda what, done, of: None)
+    tried = search_plan(made, store, SEARCH).cells
+    assert len(tried) == 6
+    assert not any(cell.spec.also_at or cell.others for cell in tried)
+    for cell in tried:
+        end(store, cell.spec, pq=0.5 if cell.spec.recipe.lr > 1e-3 else 0.1)
+    tuned = [cell for cell in tuned_plan(made, store, SEARCH, COMMAND).cells if cell.spec.also_at]
+    assert {(cell.spec.size, cell.spec.recipe.tuning.factor, len(cell.others)) for cell in tuned} == {((32, 32), 3, 1)}
+
+
 def test_the_best_factor() -> None:
     assert best_factor({0.3: 0.1, 1.0: 0.2, 3.0: 0.15}) == 1.0
     assert best_factor({0.3: 0.1, 1.0: None, 3.0: 0.0}) == 0.3

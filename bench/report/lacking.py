@@ -31,6 +31,6 @@ def compute_lacking(store: Store, found: Found, advance: Advance) -> tuple[int, 
         try:
             keep(store.root, comparison.interval(records[one], records[other]))
             kept += 1
-        except UserError as error:
+        except (UserError, OSError) as error:  # a file that went away meanwhile, a disk that is full now
             said.append(f"interval over images not computed: {error}")
     return kept, list(dict.fromkeys(said))

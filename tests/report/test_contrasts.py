@@ -76,7 +76,7 @@ def test_every_row_stands_against_each_reference_and_those_once_against_each_oth
     ]
     assert facts.lines[0][2:5] == ("scenes", "3 and 3", "+30.0 (+27.7 to +32.3): higher")
     assert facts.lines[0][5] == "0.0 (0.0 to 0.0): tie"
-    assert "15 intervals" in facts.notes[1]
+    assert "15 intervals" in facts.said[1]
     assert "+30.0 (+27.7 to +32.3): higher" in render_markdown(exhibit, "../results", {})
 
 
@@ -84,7 +84,7 @@ def test_one_seed_is_said_to_tell_nothing(fake, masks):
     fill(fake, (0,))
     _, (facts,) = facts_of(fake, masks)
     assert facts.lines[0][4] == "+30.0: one seed, cannot tell"
-    assert len(facts.notes) == 1
+    assert len(facts.said) == 1
 
 
 def test_a_suite_that_sets_nothing_against_anything_has_no_differences(fake, suite):

@@ -4,10 +4,12 @@ import math
 
 import pytest
 
+from bench.named import load_named
+from bench.report.build import exhibit_of, read_records
 from bench.report.exhibits.fractions import gain
 from bench.report.exhibits.size_sweep import Step, steepest, steps
 from bench.report.tables.table import Cell
-from bench.spec import OtherSize, Recipe
+from bench.spec import OtherSize, Recipe, Suite
 from tests.report.conftest import RECIPE
 from tests.report.suites import cells, exhibit, part, row
 
@@ -41,6 +43,22 @@ def test_table_8_is_one_table_with_a_group_of_columns_a_size(fake):
     assert [cell.value for cell in cells(section.table, "majority class", metric="mIoU")] == [pytest.approx(2)] * 3
     groups = list(dict.fromkeys(column.group for column in section.table.columns if column.metric == "mIoU"))
     assert [group.split(":")[0] for group in groups] == ["64x64", "48x64", "32x32"]
+
+
+def test_table_8_says_at_which_size_two_rows_differ(fake):
+    for size, truth in SIZES.items():
+        for seed in (0, 1, 2):
+            at = {"size": size, "val_hash": truth, "seed": seed, "task": "semantic"}
+            fake.done("maskattn-unet", LEVELS[size] + 0.01 * seed, None, None, **at)
+            fake.done("mask2former-r50", 0.3 + 0.01 * seed, None, None, **at)
+    suite = load_named("suite", "table8", Suite)
+    against = suite.model_copy(update={"against": suite.models[2:]})
+    (section,) = exhibit_of(against, read_records(fake.store)[0], {}).sections
+    (facts,) = (facts for facts in section.facts if facts.title == "Differences between rows")
+    found = {line[0]: line[4].partition(" ")[0] for line in facts.lines}
+    assert found == {f"{size}: Mask2Former-R50": points for size, points in
+                     (("64x64", "-10.0"), ("48x64", "-7.0"), ("32x32", "+10.0"))}  # fmt: skip
+    assert facts.said[-1].startswith("3 intervals")
 
 
 def test_table_8_names_the_sizes_that_lack_runs(fake):
@@ -106,6 +124,16 @@ def test_a_run_across_sizes_is_no_run_of_the_other_suites_nor_the_other_way_roun
         for name in ("table8", "sizes")
     }
     assert at_64 == {"table8": 50, "sizes": 40}
+
+
+def test_a_curve_never_joins_two_splits_of_a_dataset(fake):
+    sweep(fake, task="semantic")
+    fake.done("maskattn-unet", 0.9, None, None, task="semantic", size=(48, 64), val_hash="e" * 64)
+    (section,) = exhibit(fake, "sizes").sections
+    (facts,) = (facts for facts in section.facts if facts.title.startswith("Steps"))
+    assert [line[0] for line in facts.lines] == ["the paper, as printed (Tables 1 and 8)"]
+    assert section.table.notes[0].startswith("scenes: no curve: a size has several splits")
+    assert not any(figure.name.endswith("-v1") for figure in section.figures)
 
 
 def test_steps_are_points_for_each_halving_of_the_pixels():
@@ -222,6 +250,33 @@ def test_the_papers_number_stands_beside_the_part_that_may_have_it_whichever_com
     found = {p: cells(section.table, f"{p} %: MaskAttn-UNet", metric="mIoU")[0].paper for p in (10, 100)}
     assert found == {good: {10: 36.7, 100: 45.3}[good], 110 - good: None}
     assert [column.beside for column in section.table.columns if column.metric == "mIoU"] == [True]
+
+
+def test_rows_that_were_not_trained_alike_at_every_size_or_part_are_named(fake):
+    fill(fake, task="semantic")
+    shares(fake)
+    for name in ("table8", "figure3"):
+        (section,) = exhibit(fake, name).sections
+        assert not any("another setting" in note for note in section.table.notes)
+    longer = {"recipe": Recipe(**(RECIPE | {"epochs": 7}))}
+    fake.done("mask2former-r50", 0.3, None, None, size=(64, 64), val_hash=SIZES[64, 64], task="semantic")
+    fake.done("mask2former-r50", 0.3, None, None, size=(32, 32), val_hash=SIZES[32, 32], task="semantic", **longer)
+    told = "recipe.epochs 7 instead of 2."
+    (section,) = exhibit(fake, "table8").sections
+    pair = "Mask2Former-R50 on scenes: at 32x32 another setting than at 64x64"
+    assert section.table.notes[0] == f"Not a fair comparison. {pair}: {told}"
+    assert sum("another setting" in note for note in section.table.notes) == 1
+
+
+def test_parts_that_were_not_trained_alike_are_named(fake):
+    for percent, epochs in ((10, 2), (25, 7)):
+        recipe = Recipe(**(RECIPE | {"epochs": epochs}))
+        fake.done("maskattn-unet", budget=part(percent), train_images=64 * percent // 100, recipe=recipe)
+    (section,) = exhibit(fake, "figure3").sections
+    assert section.table.notes[0] == (
+        "Not a fair comparison. MaskAttn-UNet on scenes: at 25 % another setting than at 10 %: recipe.epochs 7 instead "
+        "of 2."
+    )
 
 
 def test_second_settings_that_differ_in_other_things_are_not_one_row(fake):

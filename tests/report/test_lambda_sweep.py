@@ -2,10 +2,11 @@
 
 import pytest
 
+from bench.named import load_named
 from bench.report.build import exhibit_of, read_records
 from bench.report.exhibits.lambda_sweep import COMBINED, falls
 from bench.report.tables.table import Cell
-from bench.spec import Suite
+from bench.spec import ModelEntry, Suite
 from models.registry import full_options
 from tests.report.suites import cells, exhibit
 
@@ -37,6 +38,17 @@ def test_each_weight_has_its_losses_with_and_without_the_weight(fake):
 
 
 LOSSES = (COMBINED, "contrastive, without its weight", "cross-entropy", "instance classification")
+
+
+def test_a_weight_of_zero_has_no_term_without_its_weight(fake):
+    suite = load_named("suite", "figure4", Suite)
+    options = {"contrastive_weight": 0.0}
+    entries = (ModelEntry(name="maskattn-unet", options=options), *suite.models)
+    terms = {**TERMS, "instance_contrastive": 0.0}
+    fake.done("maskattn-unet", options=full_options("maskattn-unet", options), losses=(9.0, 3.5), terms=terms)
+    (found,) = exhibit_of(suite.model_copy(update={"models": entries}), read_records(fake.store)[0], {}).sections
+    values = [cells(found.table, "MaskAttn-UNet, contrastive_weight=0.0", metric=m)[0].value for m in LOSSES[:3]]
+    assert values == [3.5, None, 2.0]
 
 
 def test_the_figure_has_a_panel_a_loss_and_a_panel_a_score(fake):

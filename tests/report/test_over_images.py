@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from bench.cli import main
+from bench.evaluate import outcomes
 from bench.report.build import build_reports, exhibit_of, gather, read_records
 from bench.report.lacking import compute_lacking
 from bench.report.notes.over_images import TELLS
@@ -81,7 +82,7 @@ def test_every_row_stands_against_the_proposed_network_seed_by_seed(store: Store
     ]
     assert all(": lower" in line[4] for line in facts.lines)
     assert TELLS in facts.notes[0]
-    assert "12 intervals" in facts.notes[1]
+    assert "12 intervals" in facts.said[1]
     assert "Differences over images" in render_markdown(exhibit_of(suite, read_records(store)[0], {}), "..", {})
 
 
@@ -150,6 +151,26 @@ def test_a_folder_that_cannot_be_written_to_costs_the_intervals_and_not_the_repo
     (said,) = compute(store, suite)
     assert said.startswith("intervals over images not computed: ")
     assert table_of(store, suite)[1] == []
+
+
+def test_a_file_that_goes_away_meanwhile_costs_its_interval_and_not_the_report(
+    store: Store, suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store)
+    found = gather(store, [suite], {})
+    reader = outcomes.read_outcomes
+
+    def vanishing(path: Path):
+        if "-unet-scenes" in path.parent.name and path.parent.name.startswith("maskattn"):
+            path.unlink()
+        return reader(path)
+
+    monkeypatch.setattr("bench.evaluate.paired.read_outcomes", vanishing)
+    monkeypatch.setattr("bench.evaluate.paired.check_images", lambda record: (record.folder / "images.parquet").stat())
+    kept, said = compute_lacking(store, found, lambda *_: None)
+    assert kept == 0
+    assert len(said) == 2
+    assert all(line.startswith("interval over images not computed: ") for line in said)
 
 
 def test_a_damaged_interval_is_named_in_the_report(store: Store, suite: Suite) -> None:

@@ -7,7 +7,10 @@ import pytest
 from bench.report.build import read_records
 from bench.report.exhibits.comparison import ONE_SEED, build_exhibit
 from bench.report.tables.table import slots
+from bench.settings import profile_named
 from bench.spec import Budget, Recipe
+from bench.train.recipes import recipe_for
+from models.registry import find
 
 COCO_TRUTH = {"unet": 33.8, "maskattn-unet": 45.3}
 
@@ -310,6 +313,28 @@ def test_a_shorter_training_is_another_suites(fake, suite):
     assert len(exhibit_of(fake, capped).sections) == 1
     fake.done("unet", dataset="coco", profile="full")
     assert len(exhibit_of(fake, capped).records) == 1
+
+
+def test_under_a_users_own_profile_the_longest_training_comes_first_and_a_cap_holds(fake, suite):
+    """What the profile says is not known: a suite with a cap has run in the same folder."""
+    for epochs, miou, seeds in ((40, 0.5, (0,)), (20, 0.3, (0, 1, 2))):
+        recipe = Recipe(name="test", source="test", lr=0.001, weight_decay=0, batch_size=8, epochs=epochs)
+        for seed in seeds:
+            fake.done("unet", miou, profile="mine", recipe=recipe, seed=seed)
+    (_, first), (_, rest) = (
+        cell_of(exhibit_of(fake, one).sections[0].table, "network/unet", "mIoU")
+        for one in (suite, suite.model_copy(update={"epochs": 20}))
+    )
+    assert (first.value, rest.value) == (50, pytest.approx(30))
+
+
+def test_the_own_recipe_comes_first_where_a_suite_trains_shorter(fake, suite):
+    own = recipe_for(find("unet"), {}, profile_named("full"), "panoptic").model_copy(update={"epochs": 20})
+    for seed in (0, 1):
+        fake.done("unet", 0.3, profile="full", recipe=own.model_copy(update={"lr": 0.5}), seed=seed)
+    fake.done("unet", 0.5, profile="full", recipe=own)
+    table = exhibit_of(fake, suite.model_copy(update={"epochs": 20})).sections[0].table
+    assert cell_of(table, "network/unet", "mIoU")[1].value == 50
 
 
 def test_a_row_with_other_settings_on_another_dataset_says_so(fake, suite):

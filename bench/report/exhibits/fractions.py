@@ -14,7 +14,7 @@ from bench.report.drawing.figures import Axis, Chart, Line, Panel
 from bench.report.exhibit import Exhibit, Section
 from bench.report.exhibits.comparison import Keyed
 from bench.report.exhibits.comparison import build_exhibit as compare
-from bench.report.exhibits.joined import gaps_of, over_parts, stacked
+from bench.report.exhibits.joined import gaps_of, over_parts, stacked, unlike
 from bench.report.facts import Facts
 from bench.report.gaps import Missing
 from bench.report.tables.columns import dataset_label, metrics_of, printed_column
@@ -53,8 +53,10 @@ def _section(suite: Suite, group: Sequence[Keyed], missing: Mapping[str, Missing
     section = stacked(named, f"{suite.name}/{key.name}", f"Profile {key.profile}, by part of the training images")
     curves = _curves(by_percent)
     told = f"{suite.name}, {section.table.size}; {section.table.label}"
+    apart = unlike([(_name(keyed.key.percent), keyed) for keyed in group])
     return replace(
         section,
+        table=replace(section.table, notes=(*apart, *section.table.notes)),
         gaps=gaps_of(suite, group, planned, missing),
         figures=(*_chart(suite, f"{suite.name}-{key.name}", told, curves), *section.figures),
         facts=(_gains(curves, _images(group)), *section.facts) if curves else section.facts,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bench.report.drawing.curves import CURVES, joined_curves
@@ -14,10 +14,11 @@ from bench.report.facts import Facts
 from bench.report.gaps import Gap, Missing, find_gaps
 from bench.report.tables.grouping import SectionKey, splits
 from bench.report.tables.table import Cell, Column, Row, Table
-from bench.settings import profile_named, sizes_of
-from bench.spec import Suite, size_text
+from bench.settings import profile_named, sizes_of, what_differs
+from bench.spec import RunSpec, Suite, size_text
 
 Named = tuple[str, Section]  # by the size or the part that it is of
+VARIES = ("size", "train_hash", "val_hash", "train_pixels", "val_pixels", "also_at")  # of a spec, from size to size
 
 
 def over_sizes(found: Sequence[Keyed]) -> list[list[Keyed]]:
@@ -109,7 +110,7 @@ def _with_rest(table: Table, named: Sequence[Named]) -> Section:
         table=table,
         gaps=tuple(joined_gaps([(name, section.gaps) for name, section in named])),
         figures=_figures(table, named),
-        facts=_facts([facts for section in sections for facts in section.facts]),
+        facts=_facts(named),
         lacking=tuple(pair for section in sections for pair in section.lacking),
     )
 
@@ -136,14 +137,43 @@ def _notes(named: Sequence[tuple[str, Sequence[str]]]) -> tuple[str, ...]:
     return tuple(note if len(names) == len(named) else f"{', '.join(names)}: {note}" for note, names in where.items())
 
 
-def _facts(found: Iterable[Facts]) -> tuple[Facts, ...]:
-    """Facts of one title as one: no line and no note twice."""
-    joined: dict[str, Facts] = {}
-    for facts in found:
-        had = joined.get(facts.title, replace(facts, lines=(), notes=()))
-        lines, notes = dict.fromkeys((*had.lines, *facts.lines)), dict.fromkeys((*had.notes, *facts.notes))
-        joined[facts.title] = replace(had, lines=tuple(lines), notes=tuple(notes))
-    return tuple(joined.values())
+def _facts(named: Sequence[Named]) -> tuple[Facts, ...]:
+    """Facts of one title and heads as one: a line that all have once, the others with where they hold."""
+    alike: dict[tuple[str, tuple[str, ...]], dict[str, Facts]] = defaultdict(dict)
+    for name, section in named:
+        for facts in section.facts:
+            alike[facts.title, facts.heads][name] = facts
+    return tuple(_joined_facts(found, everywhere=len(found) == len(named)) for found in alike.values())
+
+
+def _joined_facts(found: Mapping[str, Facts], everywhere: bool) -> Facts:
+    where: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name, facts in found.items():
+        for line in facts.lines:
+            where[line].append(name)
+    told = {line: everywhere and len(names) == len(found) for line, names in where.items()}
+    lines = [line if told[line] else (f"{', '.join(where[line])}: {line[0]}", *line[1:]) for line in where]
+    notes = dict.fromkeys(note for facts in found.values() for note in facts.notes)
+    intervals = sum(facts.intervals for facts in found.values())
+    return replace(next(iter(found.values())), lines=tuple(lines), notes=tuple(notes), intervals=intervals)
+
+
+def unlike(named: Sequence[tuple[str, Keyed]]) -> tuple[str, ...]:
+    """Notes: the rows that were not trained alike at every size or on every part of the data."""
+    first: dict[tuple[str, str], tuple[str, RunSpec]] = {}
+    notes: dict[str, None] = {}
+    for name, keyed in named:
+        specs = {record.run_id: record.spec for record in keyed.records}
+        for row in (row for row in keyed.section.table.rows if row.kind == "network"):
+            runs = dict.fromkeys(run for cell in row.cells for run in cell.runs[:1])  # all of a cell are of one setting
+            for spec in (specs[run] for run in runs if run in specs):
+                where, other = first.setdefault((row.label, spec.dataset), (name, spec))
+                budget = other.budget.model_copy(update={"train_percent": spec.budget.train_percent})
+                alike = other.model_copy(update={key: getattr(spec, key) for key in VARIES} | {"budget": budget})
+                if differs := what_differs(spec, alike):
+                    told = f"{row.label} on {spec.dataset}: at {name} another setting than at {where}: {differs}."
+                    notes[f"Not a fair comparison. {told}"] = None
+    return tuple(notes)
 
 
 def joined_gaps(named: Sequence[tuple[str, Sequence[Gap]]]) -> list[Gap]:
@@ -176,6 +206,8 @@ def sizes_side_by_side(suite: Suite, found: Sequence[Keyed], missing: Mapping[st
     sections = []
     for group in over_sizes(found):
         key, sizes = group[0].key, {keyed.key.size: keyed.section for keyed in group}
+        falling = sorted(group, key=lambda keyed: -keyed.key.size[0] * keyed.key.size[1])
+        apart = unlike([(size_text(keyed.key.size), keyed) for keyed in falling])
         order = sorted({*sizes_of(suite, profile_named(key.profile)), *sizes}, key=lambda s: (-s[0] * s[1], s))
         planned = [(size_text(size), sizes.get(size)) for size in order]
         first, own = group[0].section.table, f"-{size_text(key.size)}"
@@ -184,5 +216,6 @@ def sizes_side_by_side(suite: Suite, found: Sequence[Keyed], missing: Mapping[st
             f"{suite.name}/{key.name.replace(own, '')}",
             first.title.replace(f", {size_text(key.size)}", ""),
         )
-        sections.append(replace(section, gaps=gaps_of(suite, group, planned, missing)))
+        table = replace(section.table, notes=(*apart, *section.table.notes))
+        sections.append(replace(section, table=table, gaps=gaps_of(suite, group, planned, missing)))
     return sections

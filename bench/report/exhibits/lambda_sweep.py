@@ -56,7 +56,7 @@ class Where:
 
 def _unweighted(epoch: Epoch, weight: float) -> float | None:
     term = epoch.terms.get("instance_contrastive")
-    return None if term is None else term / weight
+    return term / weight if term is not None and weight else None  # a weight of 0 leaves nothing of it
 
 
 # of the last epoch's means

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -69,7 +70,10 @@ def _with_sweep(suite: Suite, found: Sequence[Keyed], missing: Mapping[str, Miss
 
 def _section(suite: Suite, group: Sequence[Keyed], section: Section) -> Section:
     table = _with_row(_scores_alone(section.table), group)
-    curves = _curves(table)
+    curves, several = _curves(table), _with_several_splits(table)
+    notes = [f"{dataset_label(one)}: no curve: a size has several splits, which belong together is not known."
+             for one in several]  # fmt: skip
+    table = replace(table, notes=(*notes, *table.notes))
     name, told = table.key.replace("/", "-"), f"{suite.name}; {table.label}"
     charts = [_chart(name, told, curves)] if curves else []
     return replace(section, table=table, figures=(*charts, *section.figures), facts=(_facts(curves), *section.facts))
@@ -114,14 +118,21 @@ def _cell(column: Column, first: tuple[int, int], runs: Sequence[Record]) -> Cel
 
 
 def _curves(table: Table) -> list[Curve]:
-    """Of floors and networks as trained."""
+    """Of floors and networks as trained; none of a dataset whose sizes cannot be told to be of one split."""
+    several = _with_several_splits(table)
     found: dict[tuple[str, str, str, bool], dict[tuple[int, int], Cell]] = {}
     for row in (row for row in table.rows if row.kind in ("floor", "network", "setting")):
         for column, cell in zip(table.columns, row.cells, strict=True):
-            if cell.value is not None:
+            if cell.value is not None and column.dataset not in several:
                 key = (column.dataset or "", row.label, row.model, row.key.endswith(ACROSS))
                 found.setdefault(key, {})[parse_size(column.size)] = cell
     return [Curve(*key, cells) for key, cells in found.items()]
+
+
+def _with_several_splits(table: Table) -> list[str]:
+    """The datasets that have two columns at one size: a split's hash differs from size to size, so it joins none."""
+    count = Counter((column.dataset or "", column.size) for column in table.columns)
+    return list(dict.fromkeys(dataset for (dataset, _), times in count.items() if times > 1))
 
 
 def _chart(name: str, told: str, curves: Sequence[Curve]) -> Chart:

@@ -38,8 +38,8 @@ def contrasts(suite: Suite, lines: Sequence[Variant]) -> Facts | None:
     if not told:
         return None
     heads = ("Row", "Against", "Data", "Seeds", *(f"{metric} (pp)" for metric in metrics))
-    notes = [EXPLAINED, *chance(sum("(" in text for line in told for text in line[4:]))]
-    return Facts(TITLE, heads, tuple(told), tuple(notes))
+    intervals = sum("(" in text for line in told for text in line[4:])
+    return Facts(TITLE, heads, tuple(told), (EXPLAINED,), intervals)
 
 
 def verdict(one: Cell, other: Cell) -> str:
@@ -78,12 +78,6 @@ def pairs_against(references: Sequence[ModelEntry], lines: Sequence[Variant]) ->
             for one in rows:
                 if one.row.entry not in references[: place + 1]:
                     yield one, other
-
-
-def chance(intervals: int) -> list[str]:
-    if intervals < 2:
-        return []
-    return [f"{intervals} intervals: where nothing differs, about one in twenty would leave out zero all the same."]
 
 
 def _points(value: float) -> str:

@@ -9,7 +9,7 @@ from bench.intervals import CONFIDENCE, RESAMPLES, Difference, Metric
 from bench.pairs import between, why_no_pair
 from bench.record import Record
 from bench.report.facts import Facts
-from bench.report.notes.contrasts import chance, interval_text, pairs_against
+from bench.report.notes.contrasts import interval_text, pairs_against
 from bench.report.tables.columns import SCORES, dataset_label
 from bench.report.tables.rows import Variant
 from bench.report.tables.table import NONE
@@ -79,7 +79,7 @@ def _facts(suite: Suite, kept: Sequence[tuple[_Pair, Mapping[str, str]]]) -> Fac
     )
     heads = ("Row", "Against", "Data", "Seed", *(f"{metric} (pp)" for metric in metrics))
     shown = sum(text != NONE for line in lines for text in line[4:])
-    return Facts(TITLE, heads, lines, (EXPLAINED, *chance(shown)))
+    return Facts(TITLE, heads, lines, (EXPLAINED,), shown)
 
 
 def _pairs(suite: Suite, lines: Sequence[Variant]) -> Iterator[_Pair]:

@@ -54,7 +54,9 @@ READINGS = {
         "The paper shows the combined loss against the weight, without a value of any point, and takes the weight "
         "where it is lowest. At convergence the lowest combined loss cannot fall as the weight grows, whatever is "
         "best: the contrastive term is not negative, so each network costs no less under a larger weight. So the "
-        "terms without their weight and the scores are shown beside it."
+        "terms without their weight and the scores are shown beside it. Our combined loss is the sum that is trained "
+        "on: Eq. 7 and, with weight 1, the classification of each instance (Sec. 4.2), which Eq. 7 does not hold. "
+        "Whether the paper's figure holds it is not said."
     ),
 }
 

@@ -93,7 +93,7 @@ def facts_lines(facts: Facts) -> list[str]:
     lines = [f"### {escape(facts.title)}", "", table_line([escape(head) for head in facts.heads])]
     lines.append(table_line(["---"] * len(facts.heads)))
     lines += [table_line([escape(text) for text in line]) for line in facts.lines]
-    return [*lines, "", *bullets("Notes", facts.notes)]
+    return [*lines, "", *bullets("Notes", facts.said)]
 
 
 def _gaps(gaps: Sequence[Gap]) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.record import Record
-from bench.settings import ORDER, epochs_of, other_sizes, profile_named, sizes_of
+from bench.settings import ORDER, epochs_of, other_sizes, profile_named, profiles, sizes_of
 from bench.spec import RunSpec, Suite, size_text
 from models.registry import ENTRIES, REGISTRY
 
@@ -91,11 +91,21 @@ def belongs(record: Record, suite: Suite) -> bool:
         return False  # its twin is the suite's
     if spec.model not in networks(suite) and (spec.model in ORACLES or not _takes_guests(suite)):
         return False  # an oracle is scored at another size
-    epochs, due = spec.recipe.epochs, epochs_of(suite, profile)
-    if spec.model not in ORACLES and (epochs < due or (suite.epochs is not None and epochs > due)):
-        return False  # of a suite that trains shorter, or longer
+    if spec.model not in ORACLES and not _trained_as_long(spec, suite):
+        return False
     asked = [entry.options for entry in suite.models if entry.name == spec.model]
     return any(same_options(spec, options) for options in asked or [{}])
+
+
+def _trained_as_long(spec: RunSpec, suite: Suite) -> bool:
+    """No shorter than the suite's own under the profile, and no longer than its cap. What a profile of a user's own
+    says is not known here: of its runs only those beyond the cap are out.
+    """
+    epochs = spec.recipe.epochs
+    if spec.profile not in profiles():
+        return suite.epochs is None or epochs <= suite.epochs
+    due = epochs_of(suite, profile_named(spec.profile))
+    return epochs >= due and (suite.epochs is None or epochs == due)
 
 
 def _takes_guests(suite: Suite) -> bool:
