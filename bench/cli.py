@@ -114,7 +114,7 @@ def _suite_commands(commands: Any) -> None:
 
 def _result_commands(commands: Any) -> None:
     """What reads finished runs."""
-    report = _command(commands, "report", "report", "rebuild the tables and the pages from results/")
+    report = _command(commands, "report", "report", "rebuild the tables, figures and pages from results/")
     report.add_argument(
         "--suite",
         action="append",

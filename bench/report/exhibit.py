@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from bench.record import Record
 from bench.report.facts import Facts
 from bench.report.gaps import Gap
-from bench.report.tables.grouping import floors, networks
+from bench.report.tables.grouping import same_options
 from bench.report.tables.table import Table
 from bench.report.words import LEGEND, UNITS
-from bench.spec import Suite, size_text
+from bench.spec import RunSpec, Suite, size_text
 
 PRIVATE = "private"  # a folder of the report that git ignores
 
@@ -89,12 +89,25 @@ class Exhibit:
 
 
 def left_out(suite: Suite, records: Sequence[Record], own: Sequence[Record]) -> tuple[str, ...]:
-    """Finished runs of the suite's rows that its tables do not hold, as a note."""
-    names = {*networks(suite), *floors(suite)}
+    """Finished trainings that a reader would look for in the suite's tables and that these do not hold, as a note: its
+    networks as it sets them, on its task and its parts of the training data, of the tables' dataset, profile and size.
+    A suite without tables: of its datasets. All others are rows of other suites.
+    """
     kept = {record.run_id for record in own}
-    ended = [r for r in records if r.spec.model in names and r.status.state == "done" and not r.spec.budget.held_out]
-    left = [record for record in ended if record.run_id not in kept]
+    places = {(r.spec.dataset, r.spec.profile, r.spec.size) for r in own if r.status.state == "done"}
+    left = [
+        r for r in records if r.run_id not in kept and r.status.state == "done" and _expected(r.spec, suite, places)
+    ]
     if not left:
         return ()
     sizes = ", ".join(sorted({size_text(record.spec.size) for record in left}))
-    return (f"{len(left)} runs of these networks are left out: another size, options or training ({sizes}).",)
+    count = "1 run of these networks is" if len(left) == 1 else f"{len(left)} runs of these networks are"
+    return (f"{count} left out: another size, training or evaluation ({sizes}).",)
+
+
+def _expected(spec: RunSpec, suite: Suite, places: Collection[tuple[str, str, tuple[int, int]]]) -> bool:
+    here = (spec.dataset, spec.profile, spec.size) in places if places else spec.dataset in suite.datasets
+    asked = [entry.options for entry in suite.models if entry.name == spec.model]
+    same = any(same_options(spec, options) for options in asked)
+    part = spec.budget.train_percent in suite.train_percent and not spec.budget.held_out
+    return here and same and part and spec.task == suite.task

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from textwrap import fill
 
 from bench.paper.numbers import content
 from bench.record import Epoch, Record
@@ -33,6 +34,7 @@ EXPLAINED = (
     "training that had not come to rest; a lowest point in the middle chooses nothing."
 )
 ROW_HEIGHT = 1.9  # inches
+TITLE_WIDTH = 20  # characters that fit over a panel
 MOST_TICKS = 6  # that stand beside each other below a panel
 
 Points = Mapping[float, Cell]  # weight -> its cell
@@ -190,7 +192,7 @@ def _chart(suite: Suite, name: str, told: str, curves: Mapping[Where, Mapping[st
 
 
 def _title(loss: str, minimum: float) -> str:
-    return f"{loss}\n(lowest at {minimum:g} in the paper)" if loss == COMBINED else loss.replace(", ", ",\n")
+    return f"{loss}\n(lowest at {minimum:g} in the paper)" if loss == COMBINED else fill(loss, TITLE_WIDTH)
 
 
 def _panel(title: str, y_label: str, points: Points, axis: Axis, model: str) -> Panel:
