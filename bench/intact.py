@@ -38,11 +38,11 @@ def wrong(record: Record) -> str | None:
     path = record.folder / IMAGES
     if record.metrics is None or not path.exists():
         return None
-    from bench.evaluate.recompute import recompute, same
+    from bench.evaluate.recompute import UNREADABLE, recompute, same
 
     try:
         found = recompute(path, [row.isthing for row in record.metrics.classes])
-    except (ValueError, TypeError, LookupError, OSError, NotImplementedError) as error:  # pyarrow's are among them
+    except UNREADABLE as error:
         return f"images.parquet cannot be read ({' '.join(str(error).split())})"
     for name, value in found.totals.items():
         if not same(value, getattr(record.metrics.final, name)):

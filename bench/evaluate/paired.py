@@ -9,7 +9,7 @@ from bench.disk import require
 from bench.errors import UserError
 from bench.evaluate.bootstrap import Resampled, differences, resample
 from bench.evaluate.outcomes import RunOutcomes, read_outcomes
-from bench.evaluate.recompute import SAME
+from bench.evaluate.recompute import SAME, UNREADABLE
 from bench.files import write_json
 from bench.intact import IMAGES
 from bench.intervals import FOLDER, RESAMPLES, SEED, VERSION, Interval, interval_path
@@ -81,7 +81,7 @@ def _outcomes(record: Record) -> RunOutcomes:
     path = record.folder / IMAGES
     try:
         return read_outcomes(path)
-    except (ValueError, TypeError, LookupError, OSError, NotImplementedError) as error:  # pyarrow's are among them
+    except UNREADABLE as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}); {REMOVE}") from None
 
 

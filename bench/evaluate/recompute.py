@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 RECALLS = np.linspace(0, 1, 101)  # COCOeval's
+# of a damaged images.parquet; pyarrow's errors are among them
+UNREADABLE = (ValueError, TypeError, LookupError, OSError, NotImplementedError)
 SAME = 1e-9  # sums in another order, or on another machine, differ by less
 COUNTS = ("intersection", "truth", "predicted", "iou_sum", "tp", "fp", "fn", "instances")
 
