@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bench.paper.numbers import paper
+from bench.paper.numbers import UNNAMED_DATASET, paper, read_as
 from bench.record import Record, Vanished
 from bench.report.drawing.figures import Chart, Line, Panel
 from bench.report.exhibit import Exhibit, Section, left_out
@@ -26,7 +26,6 @@ from bench.spec import Suite, parse_size, size_text
 VANISHED = "things vanished"
 METRICS = (*SCORES["panoptic"], VANISHED)
 PAPERS = "table8"
-PAPERS_DATASET = "coco"  # not named there; the numbers fit those of Table 4 on COCO and no other
 LEGEND = (
     "Each image's own truth is brought down to a size and back to its native size, and scored there against itself as "
     "if a network had predicted it: what the resize alone costs, without any network or training. It is not a strict "
@@ -187,8 +186,8 @@ def _may_stand_beside(truth: _Truth, by_model: Mapping[str, BySize]) -> bool:
     """Whether Table 8 may be set beside these runs: its dataset, the whole split, a profile that allows it."""
     specs = [record.spec for by_size in by_model.values() for record in by_size.values()]
     allowed = all(profile_named(spec.profile).reproduction and spec.budget.val_images is None for spec in specs)
-    whole = truth.images == OFFICIAL_IMAGES[PAPERS_DATASET][1]
-    return allowed and whole and truth.dataset == PAPERS_DATASET
+    whole = truth.images == OFFICIAL_IMAGES[UNNAMED_DATASET][1]
+    return allowed and whole and truth.dataset == UNNAMED_DATASET
 
 
 def _papers_rows(columns: Sequence[Column]) -> list[Row]:
@@ -203,8 +202,9 @@ def _papers_values() -> dict[str, dict[str, float]]:
     """mIoU of Table 8 by row and size as we write it: its columns are read as width x height."""
     values: dict[str, dict[str, float]] = defaultdict(dict)
     for cell in paper().table(PAPERS).cells:
-        width, height = parse_size(cell.column)
-        values[f"Table 8: {cell.row}"][size_text((height, width))] = cell.value
+        _, size = read_as(cell)
+        assert size is not None
+        values[f"Table 8: {cell.row}"][size_text(size)] = cell.value
     return values
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from bench.paper.numbers import paper_value
+from bench.paper.numbers import cells_of, read_as
 from bench.record import Record, Scores
 from bench.report.drawing.figures import Chart, Line, Panel
 from bench.report.exhibit import Exhibit, Section
@@ -33,7 +33,6 @@ EXPLAINED = (
     f"how many times the pixels are fewer. A cliff is a step that is steeper than {CLIFF:g} times the steeper of the "
     "steps beside it. Below three sizes none can be told; noise of the seeds can make one where the curve is flat."
 )
-PRINTED_SIZES = ((128, 128), (64, 64), (48, 64), (32, 32))
 ROW_HEIGHT = 2.6  # inches
 
 Cells = Mapping[tuple[int, int], Cell]  # by (height, width)
@@ -170,10 +169,10 @@ def _panel(dataset: str, curves: Sequence[Curve]) -> Panel:
 
 def _printed() -> dict[tuple[int, int], Cell]:
     """The proposed network's values: Table 8, and Table 1 at its own size, both read as COCO's."""
-    model = "maskattn-unet"
-    cells = {size: paper_value("table8", model, "coco", METRIC, size) for size in PRINTED_SIZES}
-    cells |= {(128, 128): paper_value("table1", model, "coco", METRIC)}
-    return {size: Cell(value=cell.value) for size, cell in cells.items() if cell is not None}
+    found = {
+        read_as(cell): cell for cell in (*cells_of("table8"), *cells_of("table1")) if cell.model == "maskattn-unet"
+    }
+    return {size: Cell(value=cell.value) for (dataset, size), cell in found.items() if dataset == "coco" and size}
 
 
 def _printed_panel() -> Panel:
