@@ -10,27 +10,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.arguments import (
+    Parser,
+    data_options,
+    json_option,
+    positive,
+    results_option,
+    run_options,
+    seed_options,
+    suite_options,
+)
 from bench.errors import INTERRUPTED, MISTAKE, OK, UserError, unknown
 
 COCO_CLASSES = 133
-CHECKPOINT_MINUTES = 10.0
-STALL_MINUTES = 30.0  # the longest silence of a healthy run: one step of training, or adding up AP
 COMMANDS = (
     "audit", "run", "tune", "plan", "status", "report", "compare", "evaluate",
     "data", "models", "cost", "score", "doctor",
 )  # fmt: skip
 FORMATS = ("md", "csv", "tex", "html")
-
-
-class Parser(argparse.ArgumentParser):
-    """One line for a mistake."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
-
-    def error(self, message: str) -> Any:
-        print(f"bench: {message} (see `{self.prog} --help`)", file=sys.stderr)  # noqa: T201
-        sys.exit(MISTAKE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +63,7 @@ def parser() -> Parser:
     _suite_commands(commands)
     _result_commands(commands)
     _data_commands(_command(commands, "data", "data", "list, download, prepare and verify datasets"))
-    _json_option(_command(commands, "models", "single", "the registered networks"))
+    json_option(_command(commands, "models", "single", "the registered networks"))
     _cost_command(commands)
     _score_command(commands)
     _doctor_command(commands)
@@ -86,30 +83,30 @@ def _audit_command(commands: Any) -> None:
     audit.add_argument(
         "--search", action="store_true", help="first search for a reading of the paper that has its cost"
     )
-    _results_option(audit)
-    _json_option(audit)
+    results_option(audit)
+    json_option(audit)
 
 
 def _suite_commands(commands: Any) -> None:
     run = _command(commands, "run", "suites", "train and evaluate every run of a suite that is not done yet")
-    _suite_options(run)
-    _seed_options(run)
-    _run_options(run)
+    suite_options(run)
+    seed_options(run)
+    run_options(run)
     tune = _command(commands, "tune", "tune", "search every network's learning rate on a part of the training images")
-    _suite_options(tune)
+    suite_options(tune)
     tune.set_defaults(seeds=None)  # the suite's first, for every network
     tune.add_argument(
         "--factors", default="0.3,1,3", metavar="F,F", help="of the recipe's rate, 1 among them (default 0.3,1,3)"
     )
-    _run_options(tune)
+    run_options(tune)
     for name, summary in (
         ("plan", "what `run` would do, what is done, how long it may take"),
         ("status", "how many runs of a suite are done, failed, missing"),
     ):
         command = _command(commands, name, "suites", summary)
-        _suite_options(command)
-        _seed_options(command)
-        _json_option(command)
+        suite_options(command)
+        seed_options(command)
+        json_option(command)
 
 
 def _result_commands(commands: Any) -> None:
@@ -123,38 +120,38 @@ def _result_commands(commands: Any) -> None:
         help="a suite file of yours, beside those of bench/suites; with --format the one to print, by name or file",
     )
     report.add_argument("--format", choices=FORMATS, help="print one exhibit (html: one page that holds all it needs)")
-    _results_option(report)
+    results_option(report)
     report.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
-    _data_options(report)
+    data_options(report)
     _compare_command(commands)
     again = _command(commands, "evaluate", "evaluate", "evaluate finished runs again, from their kept weights")
     again.add_argument("runs", nargs="*", metavar="RUN", help="ids of runs, the names of folders in results/")
     again.add_argument("--all", action="store_true", help="all whose record lacks a number of today")
     again.add_argument("--accept", action="store_true", help="write the numbers also where they are not as recorded")
-    _results_option(again)
-    _data_options(again)
+    results_option(again)
+    data_options(again)
 
 
 def _compare_command(commands: Any) -> None:
     compare = _command(commands, "compare", "compare", "two finished runs: what differs, and which are ties")
     compare.add_argument("runs", nargs=2, metavar="RUN", help="ids of runs, or how one of them alone begins")
-    compare.add_argument("--resamples", type=_positive, default=1000, metavar="N", help="of the images; default 1000")
-    _results_option(compare)
-    _json_option(compare)
+    compare.add_argument("--resamples", type=positive, default=1000, metavar="N", help="of the images; default 1000")
+    results_option(compare)
+    json_option(compare)
 
 
 def _cost_command(commands: Any) -> None:
     cost = _command(commands, "cost", "cost", "what networks cost: FLOPs, parameters, memory, latency")
     cost.add_argument("--model", metavar="NAME")
     cost.add_argument("--input", metavar="HxW", help="height x width, such as 128x128")
-    cost.add_argument("--classes", type=_positive, default=COCO_CLASSES, metavar="N", help="default 133, COCO's")
+    cost.add_argument("--classes", type=positive, default=COCO_CLASSES, metavar="N", help="default 133, COCO's")
     cost.add_argument(
         "--all", action="store_true", help="every network, at the sizes of the cost tables, into results/"
     )
     cost.add_argument("--sizes", metavar="HxW,HxW", help="with --all: these instead")
     cost.add_argument("--again", action="store_true", help="with --all: also what has a record")
-    _results_option(cost)
-    _json_option(cost)
+    results_option(cost)
+    json_option(cost)
 
 
 def _score_command(commands: Any) -> None:
@@ -165,18 +162,18 @@ def _score_command(commands: Any) -> None:
     score.add_argument("--predictions", type=Path, required=True, metavar="JSON", help="panoptic json, likewise")
     score.add_argument("--instances", type=Path, metavar="JSON", help="COCO results: detections with RLE and score")
     score.add_argument("--instances-truth", type=Path, metavar="JSON", help="default: the truth's thing segments")
-    _json_option(score)
+    json_option(score)
 
 
 def _doctor_command(commands: Any) -> None:
     doctor = _command(
         commands, "doctor", "single", "can this machine run the benchmark, and are its data and results intact?"
     )
-    _results_option(doctor)
+    results_option(doctor)
     doctor.add_argument(
         "--deep", action="store_true", help="read prepared data and records whole, compute the metrics again"
     )
-    _data_options(doctor)
+    data_options(doctor)
 
 
 def _command(commands: Any, name: str, module: str, summary: str) -> argparse.ArgumentParser:
@@ -186,72 +183,9 @@ def _command(commands: Any, name: str, module: str, summary: str) -> argparse.Ar
     return command
 
 
-def _suite_options(command: argparse.ArgumentParser) -> None:
-    which = "a suite of bench/suites, all (every exhibit's), or a YAML file"
-    command.add_argument("--suite", required=True, metavar="NAME", help=which)
-    command.add_argument("--profile", default="smoke", metavar="NAME", help="smoke (default), quick, full or paper")
-    command.add_argument("--models", metavar="A,B", help="only these networks")
-    command.add_argument("--datasets", metavar="A,B", help="only these datasets")
-    _results_option(command)
-    _data_options(command)
-
-
-def _seed_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seeds", metavar="0,1", help="these seeds instead of the suite's")
-    command.add_argument(
-        "--tuned",
-        nargs="?",
-        const="0.3,1,3",
-        metavar="F,F",
-        help="every network at the best rate of its `bench tune` (with the --factors it was given)",
-    )
-
-
-def _run_options(command: argparse.ArgumentParser) -> None:
-    only = "only what never ended, what failed, or what ended and cannot be read"
-    command.add_argument("--only", choices=("missing", "failed", "damaged"), help=only)
-    command.add_argument("--fail-fast", action="store_true", help="start nothing new after a failure")
-    command.add_argument("--jobs", type=_positive, default=1, metavar="N", help="runs at a time (default 1)")
-    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
-    command.add_argument(
-        "--checkpoint-minutes",
-        type=_positive_number,
-        default=CHECKPOINT_MINUTES,
-        metavar="N",
-        help="most minutes of a training that a crash can cost (default 10); it is saved at ends of epochs, too",
-    )
-    command.add_argument(
-        "--stall-minutes",
-        type=_positive_number,
-        default=STALL_MINUTES,
-        metavar="N",
-        help="a run without any progress for so long is killed and recorded as failed (default 30)",
-    )
-
-
-def _data_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--dataset", action="append", default=[], metavar="NAME=PATH", help="a COCO-panoptic folder; may be repeated"
-    )
-    command.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="folder of the official layouts (else BENCH_DATA_ROOT)"
-    )
-    command.add_argument(
-        "--prepared", type=Path, metavar="DIR", help="where prepared data lie (else BENCH_PREPARED, else ./prepared)"
-    )
-
-
-def _results_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-
-
-def _json_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="machine-readable output")
-
-
 def _data_commands(command: argparse.ArgumentParser) -> None:
     parts = command.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    _data_options(_command(parts, "list", "data", "the known datasets and where they are"))
+    data_options(_command(parts, "list", "data", "the known datasets and where they are"))
     download = _command(
         parts, "download", "data", "fetch the official archives and unpack them where they are looked for"
     )
@@ -263,27 +197,11 @@ def _data_commands(command: argparse.ArgumentParser) -> None:
     verify = _command(parts, "verify", "data", "read every file of a dataset and of its prepared forms")
     for part in (prepare, verify):
         part.add_argument("name", metavar="DATASET")
-        _data_options(part)
-    _json_option(verify)
+        data_options(part)
+    json_option(verify)
     prepare.add_argument(
         "--sizes", default="128x128", metavar="HxW,HxW", help="made in one pass over the images; default 128x128"
     )
     prepare.add_argument(
         "--skip-bad", action="store_true", help="leave out images that cannot be read; the manifest says which and why"
     )
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
-    return int(text)
-
-
-def _positive_number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return number

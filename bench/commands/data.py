@@ -12,9 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.commands.options import data_roots, name_list, prepared_root, print_json, terminal
+from bench.commands.options import data_roots, name_list, preparation, prepared_root, print_json, terminal
 from bench.commands.progress import advancing
-from bench.commands.suites import preparation
 from bench.commands.vanished import vanished_table
 from bench.data.catalog import DATASETS, DataRoots, Missing, find
 from bench.data.downloading.download import CITYSCAPES

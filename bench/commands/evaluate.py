@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.commands.options import data_roots, prepared_root, terminal
+from bench.commands.options import data_roots, preparation, prepared_root, terminal
 from bench.commands.progress import advancing
-from bench.commands.suites import preparation
 from bench.data.catalog import DataRoots, Missing, find
 from bench.data.intact import assure
 from bench.data.prepared import Prepared, prepare_sizes

@@ -16,7 +16,7 @@ from rich.console import Console
 from bench.data.catalog import DataRoots
 from bench.errors import UserError
 from bench.named import ALL, load_named, suites_named
-from bench.plan import Choice
+from bench.plan import Choice, Progress
 from bench.spec import NAME, Profile
 
 WIDE = 160  # columns of a table that goes to a file
@@ -96,3 +96,15 @@ def terminal(stderr: bool = False) -> Console:
 
 def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def preparation(console: Console) -> Progress:
+    """One line for each preparation, growing in place where there is a terminal."""
+
+    def progress(what: str, done: int, of: int) -> None:
+        if console.is_terminal:
+            console.print(f"{what}: {done} of {of}", end="\n" if done == of else "\r")
+        elif done == of:
+            console.print(f"{what}: {of} images")
+
+    return progress

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from rich.table import Table
 
-from bench.commands.options import read_choice, terminal
-from bench.commands.suites import carry_out, machine_of, preparation
+from bench.commands.carry_out import carry_out, executor_of
+from bench.commands.options import preparation, read_choice, terminal
 from bench.display import percent
 from bench.errors import UserError
 from bench.plan import Plan, make_plan
@@ -24,7 +24,7 @@ def tune(options: argparse.Namespace) -> int:
     profile = chosen.profile.model_copy(update={"keep_weights": False})
     choice = replace(chosen, profile=profile, seeds=chosen.suite.seeds[:1])
     search = Search(read_factors(options.factors), choice.suite.seeds[0])
-    machine = machine_of(options, profile)
+    executor = executor_of(options, profile)
     made = make_plan(choice, store, preparation(console))
     grid = "" if search.factors == FACTORS else f" {factor_text(search.factors)}"
     tried = search_plan(made, store, search)
@@ -33,7 +33,7 @@ def tune(options: argparse.Namespace) -> int:
             f"nothing to search: no row of suite {choice.suite.name} is trained by steps at a learning rate"
         )
     command = f"python -m bench run --suite {options.suite} --profile {options.profile} --tuned{grid}"
-    code = carry_out(options, profile, machine, tried, f"`{command}`")
+    code = carry_out(options, profile, executor, tried, f"`{command}`")
     console.print(_table(made, store, search))
     return code
 

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.execute.child import Child
 from bench.execute.ending import settle
+from bench.execute.executor import Event
 from bench.execute.signals import passed_on, unheard
 from bench.plan import Cell
 from bench.record import Status
@@ -27,8 +28,6 @@ from models.registry import find
 LOOK = 1.0  # seconds between two looks at who hangs
 ORPHANED = "its process ended, and how is not known: the fork server had died before"
 LEAVING = 120.0  # seconds that a run has for saving, where an error ends the command
-
-Event = Callable[[Cell, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,7 @@ class Machine:
 
 
 def execute_all(cells: Sequence[Cell], store: Store, machine: Machine, on_event: Event, fail_fast: bool) -> Stop:
-    """Executes every cell; `on_event` hears its progress and, last, {'kind': 'end', 'status': Status | None, ...}.
-
-    With `fail_fast` nothing new starts after a failure. After a signal nothing new starts either, the running ones save
-    and leave, and what is returned names it.
-    """
+    """Executes every cell, as an Executor does."""
     if not cells:
         return Stop()
     context = _fork_server(cells, machine.threads)

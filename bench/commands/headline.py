@@ -1,0 +1,55 @@
+"""What is said of a plan before its runs start: how many, how long, how much disk; and why some are not there."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from bench.data.prepared import load
+from bench.disk import amount
+from bench.display import duration
+from bench.plan import EMBEDDED, Cell, Plan
+from bench.spec import NO_TRAINING, Profile
+from models.registry import find as find_model
+
+RECORD_BYTES = 1_000_000  # a record with its pictures
+IMAGE_BYTES = 2_000  # of an evaluated image in images.parquet, with its 100 detections
+WEIGHT_BYTES = 260_000_000  # the largest network's, 63 M parameters in float32
+CHECKPOINT_BYTES = 3 * 3 * WEIGHT_BYTES  # weights and AdamW's two moments, of a run at work: two kept, one written
+
+
+def say_missing(console: Console, plan: Plan) -> None:
+    for missing in plan.missing.values():
+        console.print(f"{missing.name}: {missing.what}; {missing.how}")
+    for reason in plan.skipped:
+        console.print(f"skipped: {reason}")
+    if plan.missing and set(plan.sources) == {EMBEDDED}:
+        console.print("running on the embedded dataset 'scenes', in a column of its own")
+
+
+def headline(name: str, profile: Profile, plan: Plan, chosen: list[Cell], jobs: int = 1) -> str:
+    """How many runs, the expected time and the disk."""
+    done = sum(cell.state == "done" for cell in plan.cells)
+    text = f"{name}, profile {profile.name}: {len(plan.cells)} runs, {done} done"
+    if not chosen:
+        return text + ", nothing to do"
+    known = [cell.seconds for cell in chosen if cell.seconds is not None]
+    times = [f"about {duration(sum(known))} for {len(known)} by past runs"] if known else []
+    if len(known) < len(chosen):
+        times.append(f"no past run tells for {len(chosen) - len(known)} (this profile: {profile.summary})")
+    disk = amount(disk_needed(chosen, profile.keep_weights, jobs))
+    return f"{text}, {len(chosen)} to run; time: {'; '.join(times)}; disk: up to {disk}"
+
+
+def complaint(cell: Cell) -> str | None:
+    """Why a run that ended has no numbers."""
+    if cell.status is not None and cell.state != "done":
+        return cell.status.reason or "no reason is recorded"
+    return cell.damaged
+
+
+def disk_needed(cells: list[Cell], keep_weights: bool, jobs: int) -> int:
+    """At most, in bytes: how many images a whole split has is known where it is prepared."""
+    images = sum(len(load(cell.val)) if cell.val else cell.spec.budget.val_images or 0 for cell in cells)
+    trained = sum(cell.spec.train_hash != NO_TRAINING and not find_model(cell.spec.model).is_floor for cell in cells)
+    weights = trained * WEIGHT_BYTES if keep_weights else 0
+    return len(cells) * RECORD_BYTES + images * IMAGE_BYTES + weights + min(jobs, trained) * CHECKPOINT_BYTES
