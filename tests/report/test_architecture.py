@@ -203,3 +203,32 @@ def test_without_a_run_the_exhibit_says_what_to_run() -> None:
 def test_a_block_that_is_fed_by_the_images_alone_has_depth_one() -> None:
     block = Block("a", "Conv2d", 1, None, (1, 2, 4, 4), ("images",))
     assert levels_of([block]) is None  # an end, and no way to it
+
+
+PARTS: tuple[Given, ...] = (
+    ("trunk.att1.norm", "LayerNorm", 8, 80.0, (1, 64, 4), ("trunk.down.0",)),
+    ("trunk.att1.mask", "LearnedMask", 5, 50.0, (1, 64), ("trunk.att1.norm",)),
+    ("trunk.att1.attention", "MultiHeadAttention", 27, None, (1, 64, 4), ("trunk.att1.norm", "trunk.att1.mask")),
+)
+
+
+def test_the_inside_of_an_attention_module_is_drawn_and_listed_as_it_was_recorded(fake) -> None:
+    (section,) = exhibit_of(with_network(fake, network((*U, *PARTS)))).sections
+    (facts,) = [facts for facts in section.facts if facts.title == "Inside the attention modules"]
+    assert facts.heads == ("Part", "Kind", "att1, 4x8x8")
+    assert facts.lines == (
+        ("norm", "LayerNorm", "8; 0.00"),
+        ("mask", "LearnedMask", "5; 0.00"),
+        ("attention", "MultiHeadAttention", "27; -"),
+    )
+    inside = section.figures[1].draw()
+    comments = {part.split("-->")[0].strip() for part in inside["svg"].decode().split("<!--")[1:]}
+    assert {"trunk.down.0", "mask (LearnedMask)", "64×4 · 27"} <= comments
+    assert inside == section.figures[1].draw()  # to the byte
+
+
+def test_a_module_whose_parts_say_not_what_feeds_them_is_not_opened(fake) -> None:
+    older = [(*part[:-1], None) for part in PARTS]
+    (section,) = exhibit_of(with_network(fake, network((*U, *older)))).sections
+    assert len(section.figures) == 1
+    assert all("Inside" not in facts.title for facts in section.facts)

@@ -10,10 +10,11 @@ from typing import Any
 
 from bench.files import read
 from bench.paper.numbers import content, paper_value
-from bench.record import Network, Record
+from bench.record import Module, Network, Record
 from bench.report.drawing.blocks import Block, Level, blocks_of, levels_of
 from bench.report.drawing.blueprint import Blueprint
-from bench.report.exhibit import Exhibit, Section, left_out
+from bench.report.drawing.inside import Inside, inside_of
+from bench.report.exhibit import Exhibit, Figure, Section, left_out
 from bench.report.facts import Facts
 from bench.report.gaps import Missing, nothing_run
 from bench.report.tables.columns import COSTS, dataset_label, printed_column
@@ -37,6 +38,11 @@ UNITS = (
 UNDRAWN = (
     "Not drawn: this record does not say what feeds what, or its blocks are no U. Where the run's weights are "
     "kept, `bench evaluate` adds it to an older record."
+)
+INSIDE = "A drawing of the parts of one attention module and what feeds each; the table of its inside has their sizes"
+INSIDE_NOTE = (
+    "Parameters, and multiply-adds in millions. What a module does between its parts, and what it adds to the last "
+    "one's output, is in no part."
 )
 OPEN = (
     "The three descriptions exclude each other (AUDIT A19); the layout here is the one that Appendix B.3 and Table 9 "
@@ -87,10 +93,16 @@ def _sections(suite: Suite, part: Part) -> Iterator[Section]:
             row_head="Block",
         )
         told = f"{title}; {profile_named(part.key.profile).label}; {_of(network)}"  # a figure leaves its page
-        figures = (Blueprint(f"{suite.name}-{run}", _alt(blocks), told, levels),) if levels else ()
+        figures: tuple[Figure, ...] = (Blueprint(f"{suite.name}-{run}", _alt(blocks), told, levels),) if levels else ()
+        attention = [
+            (block, parts) for block in blocks if block.kind == ATTENTION and (parts := inside_of(network, block))
+        ]
+        for block, parts in attention[:1]:  # they are built alike
+            name = f"{suite.name}-{run}-{block.short.replace('.', '-')}"
+            figures += (Inside(name, INSIDE, f"{single.label}: inside {block.short}", parts),)
         paper = (_paper_facts(network, blocks, levels),) if levels and single.record.spec.model == MODEL else ()
         gaps = part.gaps if single is part.singles[-1] else ()
-        yield Section(table, gaps, figures, (_feeding(blocks), *paper))
+        yield Section(table, gaps, figures, (_feeding(blocks), *_inside(attention), *paper))
 
 
 def _of(network: Network) -> str:
@@ -139,6 +151,21 @@ def _feeding(blocks: Sequence[Block]) -> Facts:
     """Shapes and arrows of the drawing, in words."""
     lines = tuple((b.name, b.kind, _shape(b), ", ".join(b.inputs) or "not recorded") for b in blocks)
     return Facts("What feeds what", ("Block", "Kind", "Output (channels x height x width)", "Fed by"), lines)
+
+
+def _inside(attention: Sequence[tuple[Block, Sequence[Module]]]) -> Iterator[Facts]:
+    """The parts of each attention module side by side: the paper's Figure 1(b), with numbers."""
+    if not attention:
+        return
+    cells: dict[tuple[str, str], list[str]] = {}
+    for block, parts in attention:
+        for part in parts:
+            flops = NONE if part.flops is None else number(part.flops * 1e-6, 2)
+            name = part.name.removeprefix(f"{block.name}.")
+            cells.setdefault((name, part.kind), []).append(f"{part.parameters:,}; {flops}")
+    lines = tuple((name, kind, *texts) for (name, kind), texts in cells.items() if len(texts) == len(attention))
+    heads = ("Part", "Kind", *(f"{block.short}, {_shape(block)}" for block, _ in attention))
+    yield Facts("Inside the attention modules", heads, lines, (INSIDE_NOTE,))
 
 
 def _shape(block: Block) -> str:
