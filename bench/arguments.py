@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import MISTAKE
+from bench.track.choices import TRACKERS
 
 CHECKPOINT_MINUTES = 10.0
 STALL_MINUTES = 30.0  # the longest silence of a healthy run: one step of training, or adding up AP
@@ -45,11 +46,18 @@ def seed_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def run_id_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--run-id", metavar="ID,ID", help="only these runs of the suite; `bench plan` lists their ids")
+
+
 def run_options(command: argparse.ArgumentParser) -> None:
     only = "only what never ended, what failed, or what ended and cannot be read"
     command.add_argument("--only", choices=("missing", "failed", "damaged"), help=only)
     command.add_argument("--fail-fast", action="store_true", help="start nothing new after a failure")
-    command.add_argument("--jobs", type=positive, default=1, metavar="N", help="runs at a time (default 1)")
+    command.add_argument("--jobs", type=positive, metavar="N", help="runs at a time (default 1)")
+    command.add_argument(
+        "--processes", type=positive, metavar="N", help="of each run, which share its batches (default 1; torchrun's)"
+    )
     command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     command.add_argument(
         "--checkpoint-minutes",
@@ -64,6 +72,40 @@ def run_options(command: argparse.ArgumentParser) -> None:
         default=STALL_MINUTES,
         metavar="N",
         help="a run without any progress for so long is killed and recorded as failed (default 30)",
+    )
+    command.add_argument("--track", choices=tuple(TRACKERS), help="also write what is trained into this tracker")
+    _cluster_options(command)
+
+
+def _cluster_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--executor", choices=("local", "ray"), default="local", help="local (default), or the nodes of a Ray cluster"
+    )
+    command.add_argument(
+        "--address", metavar="HOST:PORT", help="of the Ray cluster's head (else RAY_ADDRESS, else Ray on this machine)"
+    )
+    command.add_argument(
+        "--cpus-per-run", type=positive, metavar="N", help="processors of each run on a Ray cluster (default 1)"
+    )
+    command.add_argument(
+        "--gpus-per-run",
+        type=part_of_one,
+        metavar="N",
+        help="GPUs of each, 0 to 1, such as 0.5 for two runs a GPU (default 1 where the cluster has GPUs, else 0)",
+    )
+
+
+def estimate_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--calibrate", action="store_true", help="first time 20 steps of each network on this machine, into results/"
+    )
+    command.add_argument("--again", action="store_true", help="with --calibrate: also what this machine has timed")
+    command.add_argument(
+        "--price-per-hour",
+        action="append",
+        default=[],
+        metavar="NAME=AMOUNT",
+        help="of the hardware whose name has NAME in it, such as H100=2.5; may be repeated",
     )
 
 
@@ -83,7 +125,7 @@ def results_option(command: argparse.ArgumentParser) -> None:
     command.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
 
 
-def json_option(command: argparse.ArgumentParser) -> None:
+def json_option(command: argparse._ActionsContainer) -> None:
     command.add_argument("--json", action="store_true", help="machine-readable output")
 
 
@@ -91,6 +133,16 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)
+
+
+def part_of_one(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return number
 
 
 def positive_number(text: str) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from bench.files import write_json
+from bench.group import ALONE, Group
 from bench.machine import git_commit, processor, versions
 from bench.progress import Clock, Reporter
 from bench.spec import RunSpec
@@ -31,6 +32,7 @@ class Attempt:
     threads: int
     facts: dict[str, Any]
     check: Callable[[], None]
+    group: Group = ALONE
     clock: Clock = field(default_factory=Clock)
     peak_before: float = 0.0  # of the attempts that it goes on from
 
@@ -72,11 +74,18 @@ class Attempt:
         facts = self.facts
         torch_version, commit = facts["versions"]["torch"], facts["git_commit"]
         return Maker(
-            attempt=self.number, torch=torch_version, device=facts["device"], threads=self.threads, git_commit=commit
+            attempt=self.number,
+            torch=torch_version,
+            device=facts["device"],
+            threads=self.threads,
+            processes=self.group.size,
+            git_commit=commit,
         )
 
     def peak_memory_mb(self) -> float:
-        """GPU: the allocator's peak. CPU: the process's largest resident size, libraries included."""
+        """GPU: the allocator's peak. CPU: the process's largest resident size, libraries included. Of several processes
+        that of the first.
+        """
         if self.device.startswith("cuda"):
             here = torch.cuda.max_memory_allocated(self.device) / 2**20
         else:
@@ -84,8 +93,8 @@ class Attempt:
         return max(self.peak_before, round(here, 1))
 
 
-def surroundings(spec: RunSpec, device: str, threads: int, number: int) -> dict[str, Any]:
-    """What an attempt ran on. No host name, no user name, no path."""
+def surroundings(spec: RunSpec, device: str, threads: int, number: int, processes: int = 1) -> dict[str, Any]:
+    """What an attempt ran on: `threads` in each of `processes`. No host name, no user name, no path."""
     on_gpu = device.startswith("cuda")
     return {
         "schema_version": 1,
@@ -93,6 +102,7 @@ def surroundings(spec: RunSpec, device: str, threads: int, number: int) -> dict[
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "processor": processor(),
         "threads": threads,
+        "processes": processes,
         "training_precision": "bfloat16" if on_gpu and spec.precision == "mixed" else "float32",
         "versions": versions(*PACKAGES),
         "seed": spec.seed,

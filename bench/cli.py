@@ -13,9 +13,11 @@ from typing import Any
 from bench.arguments import (
     Parser,
     data_options,
+    estimate_options,
     json_option,
     positive,
     results_option,
+    run_id_option,
     run_options,
     seed_options,
     suite_options,
@@ -90,6 +92,7 @@ def _audit_command(commands: Any) -> None:
 def _suite_commands(commands: Any) -> None:
     run = _command(commands, "run", "suites", "train and evaluate every run of a suite that is not done yet")
     suite_options(run)
+    run_id_option(run)
     seed_options(run)
     run_options(run)
     tune = _command(commands, "tune", "tune", "search every network's learning rate on a part of the training images")
@@ -105,8 +108,15 @@ def _suite_commands(commands: Any) -> None:
     ):
         command = _command(commands, name, "suites", summary)
         suite_options(command)
+        run_id_option(command)
         seed_options(command)
-        json_option(command)
+        output = command.add_mutually_exclusive_group()
+        json_option(output)
+        if name == "plan":
+            output.add_argument(
+                "--slurm", type=Path, metavar="FILE", help="prepare the data, write an sbatch array of what is not done"
+            )
+            estimate_options(command)
 
 
 def _result_commands(commands: Any) -> None:

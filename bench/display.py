@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from bench.plan import Cell
+from bench.cell import Cell
 from bench.record import Network, Scores, Status
 from bench.spec import size_text
 from bench.store import Store
@@ -94,6 +94,9 @@ class Display:
             self._resumed(cell, message)
         elif kind == "stopping":
             self._say("stopping: each run saves after the step in hand; Ctrl-C again leaves at once")
+        elif kind == "lost":
+            again = f"given again, {message['times']} of {message['of']} times"
+            self._say(f"{cell.spec.run_id}: its worker got lost ({message['why']}); {again}")
         elif kind == "stopped":
             self._stopped(cell, message["place"])
         elif kind in ("phase", "step", "images"):

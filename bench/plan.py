@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from bench.cell import Cell, looked_up, with_times
 from bench.data.catalog import DataRoots, Missing, find
 from bench.data.prepared import Prepared, check_disjoint, existing, prepare_sizes
 from bench.data.source import Source
 from bench.errors import UserError, unknown
 from bench.files import sha256_of
-from bench.record import Damaged, Record, Status
 from bench.settings import epochs_of, other_sizes, sizes_of
-from bench.spec import NO_TRAINING, Budget, ModelEntry, OtherSize, Percent, Profile, Recipe, RunSpec, Suite, size_text
+from bench.spec import (
+    NO_TRAINING,
+    Budget,
+    ModelEntry,
+    NormStatistics,
+    OtherSize,
+    Percent,
+    Profile,
+    Recipe,
+    RunSpec,
+    Suite,
+    size_text,
+)
 from bench.store import Store
-from bench.train.checkpoints import last_place
 from bench.train.recipes import recipe_for
 from models.registry import REGISTRY, Entry, UnknownNameError, full_options
 from models.registry import find as find_model
 
 EMBEDDED = "scenes"  # runs in a column of its own where none of a suite's datasets is here
+PREPARE = "`bench data prepare`, or `bench plan --slurm` with the options of this command"
 Progress = Callable[[str, int, int], None]  # (what, done, of)
 
 
@@ -43,41 +54,14 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One run of a plan. An oracle has no `train`. `weights`: files named by a digest in the spec, by option.
-    `seconds`: from a past run. `place`: of the last checkpoint of a run that did not end. `damaged`: why the record of
-    a run that ended cannot be read.
-    """
-
-    spec: RunSpec
-    status: Status | None
-    train: Path | None = None  # prepared folders; None before the data is prepared
-    val: Path | None = None
-    others: tuple[Path, ...] = ()  # of the spec's also_at
-    weights: Mapping[str, str] = field(default_factory=dict)
-    seconds: float | None = None
-    roots: DataRoots | None = None  # of an oracle, which reads the dataset's own files
-    place: dict[str, int] | None = None
-    damaged: str | None = None
-
-    @property
-    def state(self) -> str:
-        """done, failed, diverged, damaged, started, missing, or pending where the data is not prepared yet."""
-        if self.damaged is not None:
-            return "damaged"
-        if self.status is not None:
-            return self.status.state
-        if self.place is not None:
-            return "started"
-        return "pending" if self.spec.is_pending else "missing"
-
-
-@dataclass(frozen=True)
 class Plan:
+    """`absent`: the runs on datasets that are `missing`. They cannot be executed; how much they are can be told."""
+
     cells: tuple[Cell, ...]
     skipped: tuple[str, ...]  # why a network of the suite has no run at a size
     missing: dict[str, Missing]  # the suite's datasets that are not here
     sources: dict[str, Source]
+    absent: tuple[Cell, ...] = ()
 
 
 def make_plan(choice: Choice, store: Store, prepare_data: Progress | None = None) -> Plan:
@@ -97,17 +81,12 @@ def make_plan(choice: Choice, store: Store, prepare_data: Progress | None = None
     sizes = sizes_of(choice.suite, choice.profile)
     wanted = tuple(dict.fromkeys((*sizes, *choice.more_sizes)))
     data = {name: _data(choice, rows, source, wanted, prepare_data) for name, source in sources.items()}
-    cells = [
-        _cell(choice, row, source, size, data[source.name], percent, seed, store)
-        for source in sources.values()
-        for size in sizes
-        for row in rows
-        if not row.network.refusal(size, row.options)
-        for percent, seed in product(choice.suite.train_percent if row.is_trained else (100,), row.seeds)
-    ]
+    cells = [cell for name, of_it in data.items() for cell in _cells(choice, rows, name, of_it, store)]
+    nothing = dict.fromkeys(sizes, _Data(None, None))
+    absent = tuple(cell for name in missing for cell in _cells(choice, rows, name, nothing, store))
     reasons = (row.network.refusal(size, row.options) for row in rows for size in sizes)
     skipped = tuple(dict.fromkeys([*_thinned(choice), *(reason for reason in reasons if reason)]))
-    return Plan(tuple(with_times(cells, store)), skipped, missing, sources)
+    return Plan(tuple(with_times(cells, store)), skipped, missing, sources, absent)
 
 
 def make_plans(choices: Sequence[Choice], store: Store, prepare_data: Progress | None = None) -> Plan:
@@ -119,15 +98,31 @@ def make_plans(choices: Sequence[Choice], store: Store, prepare_data: Progress |
 
 def merged(plans: Sequence[Plan]) -> Plan:
     """One plan of several; what two of them have in common stands where it comes first."""
-    cells: dict[str, Cell] = {}
-    for cell in (cell for plan in plans for cell in plan.cells):
-        cells.setdefault(cell.spec.canonical(), cell)
     return Plan(
-        cells=tuple(cells.values()),
+        cells=_once(cell for plan in plans for cell in plan.cells),
         skipped=tuple(dict.fromkeys(reason for plan in plans for reason in plan.skipped)),
         missing={name: entry for plan in plans for name, entry in plan.missing.items()},
         sources={name: source for plan in plans for name, source in plan.sources.items()},
+        absent=_once(cell for plan in plans for cell in plan.absent),
     )
+
+
+def _once(cells: Iterable[Cell]) -> tuple[Cell, ...]:
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        found.setdefault(cell.spec.canonical(), cell)
+    return tuple(found.values())
+
+
+def only_runs(plan: Plan, run_ids: Sequence[str]) -> Plan:
+    """The part of a plan that has these runs, and what is said of nothing else. Raises UserError for an unknown id."""
+    known = {cell.spec.run_id: cell for cell in plan.cells if not cell.spec.is_pending}
+    for run_id in (run_id for run_id in run_ids if run_id not in known):
+        if pending := len(plan.cells) - len(known):
+            raise UserError(f"unknown run '{run_id}'; {pending} have no id before their data is prepared: {PREPARE}")
+        raise unknown("run", run_id, known, "this suite and profile")
+    cells = tuple(cell for run_id, cell in known.items() if run_id in run_ids)
+    return replace(plan, cells=cells, skipped=(), missing={}, absent=())
 
 
 def _thinned(choice: Choice) -> list[str]:
@@ -145,6 +140,7 @@ class _Row:
     weights: Mapping[str, str]
     recipe: Recipe
     seeds: tuple[int, ...]
+    norm_statistics: NormStatistics
 
     @property
     def is_trained(self) -> bool:
@@ -174,7 +170,7 @@ def _row(choice: Choice, entry: ModelEntry) -> _Row:
         recipe = recipe.model_copy(update={"epochs": epochs_of(suite, profile)})
     seeds = tuple(dict.fromkeys(choice.seeds or suite.seeds[: profile.max_seeds]))
     chance = network.is_network and not network.is_floor
-    return _Row(network, options, weights, recipe, seeds if chance else (0,))
+    return _Row(network, options, weights, recipe, seeds if chance else (0,), entry.norm_statistics)
 
 
 def _find_model(name: str) -> Entry:
@@ -227,10 +223,23 @@ def _prepared(
     return [next(made) if one is None else one for one in have]
 
 
+def _cells(
+    choice: Choice, rows: Sequence[_Row], dataset: str, data: Mapping[tuple[int, int], _Data], store: Store
+) -> list[Cell]:
+    """Every run on one dataset."""
+    return [
+        _cell(choice, row, dataset, size, data, percent, seed, store)
+        for size in sizes_of(choice.suite, choice.profile)
+        for row in rows
+        if not row.network.refusal(size, row.options)
+        for percent, seed in product(choice.suite.train_percent if row.is_trained else (100,), row.seeds)
+    ]
+
+
 def _cell(
     choice: Choice,
     row: _Row,
-    source: Source,
+    dataset: str,
     size: tuple[int, int],
     by_size: Mapping[tuple[int, int], _Data],
     percent: Percent,
@@ -245,7 +254,7 @@ def _cell(
         model=row.network.name,
         options=dict(row.options),
         task=choice.suite.task,
-        dataset=source.name,
+        dataset=dataset,
         size=size,
         budget=Budget(
             train_images=None if oracle else choice.profile.train_images,
@@ -261,6 +270,7 @@ def _cell(
         profile=choice.profile.name,
         seed=seed,
         also_at=tuple(_other_size(other, found) for other, found in others.items()),
+        norm_statistics=row.norm_statistics,
         protocol="native" if oracle else "standard",
     )
     cell = Cell(
@@ -278,20 +288,6 @@ def _cell(
 def _other_size(size: tuple[int, int], val: Prepared | None) -> OtherSize:
     known = (val.split_hash, val.manifest["pixel_hash"]) if val else (None, None)
     return OtherSize(size=size, val_hash=known[0], val_pixels=known[1])
-
-
-def looked_up(cell: Cell, store: Store) -> Cell:
-    """The cell with what the store has of its run."""
-    run_id = cell.spec.run_id
-    found = store.look(run_id)
-    record = found if isinstance(found, Record) else None
-    return replace(
-        cell,
-        status=record.status if record else None,
-        damaged=found.reason if isinstance(found, Damaged) else None,
-        place=last_place(store.folder(run_id) / "checkpoint") if found is None else None,
-        seconds=seconds_of(record) if record else None,
-    )
 
 
 def _options(entry: ModelEntry, profile: Profile) -> tuple[dict[str, Any], dict[str, str]]:
@@ -314,36 +310,3 @@ def _options(entry: ModelEntry, profile: Profile) -> tuple[dict[str, Any], dict[
         weights["backbone_weights"] = str(Path(path).resolve())
         options["backbone_weights"] = "sha256:" + sha256_of(Path(path))
     return options, weights
-
-
-def with_times(cells: Sequence[Cell], store: Store) -> list[Cell]:
-    """Each run with the mean time of finished runs that differ in nothing but the seed, where there are any.
-
-    Beside the plan's own runs only those are read that can tell the time of one that is not done.
-    """
-    times: dict[str, list[float]] = {}
-    for cell in cells:
-        if cell.seconds is not None:
-            times.setdefault(_kind(cell.spec), []).append(cell.seconds)
-    planned = {cell.spec.run_id for cell in cells}
-    wanted = {_without_seed(cell.spec.run_id) for cell in cells if cell.state != "done"}
-    for run_id in store.run_ids():
-        record = store.ended(run_id) if run_id not in planned and _without_seed(run_id) in wanted else None
-        if record and (seconds := seconds_of(record)) is not None:
-            times.setdefault(_kind(record.spec), []).append(seconds)
-    return [replace(c, seconds=sum(t) / len(t)) if (t := times.get(_kind(c.spec))) else c for c in cells]
-
-
-def seconds_of(record: Record) -> float | None:
-    """How long a finished run took; None where it did not finish or its attempt does not say."""
-    seconds = record.attempt.get("seconds_total")
-    return seconds if record.status.state == "done" and isinstance(seconds, int | float) else None
-
-
-def _without_seed(run_id: str) -> str:
-    """What the ids of runs of one kind have in common; runs of other kinds may have it, too."""
-    return re.sub(r"-s\d+-[^-]*$", "", run_id)
-
-
-def _kind(spec: RunSpec) -> str:
-    return spec.model_copy(update={"seed": 0}).canonical()

@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from bench.data.view import View
+from bench.evaluate.encoded import Encoded
 from bench.evaluate.evaluator import EvaluatedPrediction, Evaluator, InstanceTruth
 from bench.evaluate.samples import SAMPLES, draw_sample
+from bench.group import ALONE, Group
+from bench.stop import StoppedError
 from models.interface import Prediction, SegmentationModel
 
 EVALUATION_BATCH = 8  # fixed, since a GPU's sums can depend on it
@@ -20,13 +23,20 @@ EVALUATION_BATCH = 8  # fixed, since a GPU's sums can depend on it
 
 def predictions(model: SegmentationModel, data: View) -> Iterator[tuple[int, EvaluatedPrediction]]:
     """(image number, its prediction), in order. Leaves the model in eval mode."""
-    model.eval()
-    device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     for start in range(0, len(data), EVALUATION_BATCH):
-        with torch.no_grad():
-            decoded = model.decode(model(images_of(data, start, EVALUATION_BATCH, device)))
-        for offset, prediction in enumerate(decoded):
-            yield start + offset, to_numpy(prediction)
+        yield from _batch(model, data, start)
+
+
+def _batch(model: SegmentationModel, data: View, start: int) -> Iterator[tuple[int, EvaluatedPrediction]]:
+    """Those of the batch that begins with image `start`; none where the split has ended before."""
+    model.eval()
+    if start >= len(data):
+        return
+    device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    with torch.no_grad():
+        decoded = model.decode(model(images_of(data, start, EVALUATION_BATCH, device)))
+    for offset, prediction in enumerate(decoded):
+        yield start + offset, to_numpy(prediction)
 
 
 def images_of(data: View, start: int, count: int, device: torch.device | str) -> Tensor:
@@ -52,14 +62,60 @@ def evaluate(
     report: Callable[[int, int], None],
     samples: Path | None = None,
     protocols: bool = False,
+    group: Group = ALONE,
+    number: int = 0,
 ) -> Evaluator:
-    """Scores a network on a split. With `samples`, the first images are drawn there; `protocols` as in `Evaluator`."""
+    """Scores a network on a split. With `samples`, the first images are drawn there; `protocols` as in `Evaluator`.
+
+    The processes of a group predict a batch each in turn, this one adds all up in the order of the images: the numbers
+    are those of one process. `number`: by which the others know the split.
+    """
     truth = cast(InstanceTruth, data.instance_truth)
     evaluator = Evaluator(data.categories, truth, task=data.task, protocols=protocols)
-    for index, prediction in predictions(model, data):
-        evaluator.add(data.ids[index], data.segments[index], data.table(index), data.instances(index), prediction)
-        if samples and index < SAMPLES:
-            maps = (data.segments[index], data.table(index)), (prediction.panoptic, prediction.segments)
-            draw_sample(samples, index, data.ids[index], data.categories, data.task, data.images[index], *maps)
-        report(index + 1, len(data))
+    with group.leads(number, StoppedError):
+        for index, found in _in_order(model, data, group):
+            segments, table = data.segments[index], data.table(index)
+            evaluator.add_encoded(
+                data.ids[index],
+                segments,
+                table,
+                data.instances(index),
+                found.semantic,
+                found.panoptic,
+                found.segments,
+                found.detections,
+            )
+            if samples and index < SAMPLES:
+                maps = (segments, table), (found.panoptic, found.segments)
+                draw_sample(samples, index, data.ids[index], data.categories, data.task, data.images[index], *maps)
+            report(index + 1, len(data))
     return evaluator
+
+
+def evaluate_share(model: SegmentationModel, data: View, group: Group) -> None:
+    """What a process that follows does while the first is in `evaluate`."""
+    start = group.rank * EVALUATION_BATCH
+    while group.tell():
+        group.collect([found.small() for found in _encoded(model, data, start)])
+        start += group.size * EVALUATION_BATCH
+
+
+def _in_order(model: SegmentationModel, data: View, group: Group) -> Iterator[tuple[int, Encoded]]:
+    """(image number, its prediction) of all images, predicted by all processes of the group."""
+    for start in range(0, len(data), group.size * EVALUATION_BATCH):
+        group.tell(True)
+        mine = _encoded(model, data, start)
+        if group.size == 1:
+            yield from enumerate(mine, start)
+        else:
+            batches = [list(mine), *group.collect([])[1:]]
+            yield from enumerate((found.restored() for batch in batches for found in batch), start)
+
+
+def _encoded(model: SegmentationModel, data: View, start: int) -> Iterator[Encoded]:
+    """The predictions of the batch that begins there; none beyond the split's end."""
+    for index, prediction in _batch(model, data, start):
+        try:
+            yield Encoded.of(prediction)
+        except ValueError as error:
+            raise ValueError(f"image {data.ids[index]}: {error}") from error

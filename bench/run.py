@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 
 from bench.attempt import Attempt, surroundings
-from bench.data.catalog import DataRoots, Missing
+from bench.data.catalog import Missing
 from bench.data.catalog import find as find_data
 from bench.data.prepared import Prepared, load
 from bench.data.source import Source
@@ -23,7 +21,9 @@ from bench.evaluate.evaluator import Evaluator
 from bench.evaluate.native import NativeResult, evaluate_oracle
 from bench.evaluate.oracle import way_of
 from bench.failure import reason_of, scrub
-from bench.initialisation import initialised, longrange
+from bench.group import ALONE, Group
+from bench.initialisation import longrange
+from bench.job import Job, evaluated_view, network_of, set_torch_up, trainer_of, training_view
 from bench.lock import LostLeaseError
 from bench.measure.cost import measure
 from bench.measure.levels import level_maps
@@ -31,40 +31,20 @@ from bench.measure.longrange_record import write_longrange
 from bench.predict import evaluate
 from bench.progress import Reporter, Send
 from bench.record import ClassScores, Metrics, Network, Scores, State, Status, Vanished
-from bench.spec import RunSpec, size_text
+from bench.spec import size_text
 from bench.stop import Stop, StoppedError
 from bench.store import Store
-from bench.train.checkpoints import CHECKPOINT_MINUTES, Checkpoint, Checkpoints, Facts, Position
+from bench.train.checkpoints import Checkpoint, Checkpoints, Facts, Position
 from bench.train.determinism import settings
 from bench.train.loop import DivergedError, Trainer, fit_floor
 from bench.train.saver import Saver, resume
 from models.interface import SegmentationModel
 from models.registry import find as find_model
 
-MOST_WORKERS = 8  # processes that make batches for a GPU
 
-
-@dataclass(frozen=True)
-class Job:
-    """What a process needs to execute a run. `weights`: files behind digests in the spec, by option. An oracle has
-    no `train`, and reads the dataset's own files below `roots`.
-    """
-
-    spec: RunSpec
-    results: Path
-    train: Path | None
-    val: Path
-    device: str
-    threads: int
-    keep_weights: bool
-    weights: Mapping[str, str] = field(default_factory=dict)
-    roots: DataRoots | None = None
-    others: tuple[Path, ...] = ()  # prepared validation splits of the spec's also_at
-    checkpoint_minutes: float = CHECKPOINT_MINUTES
-
-
-def execute(job: Job, send: Send, stop: Stop | None = None) -> Status | None:
+def execute(job: Job, send: Send, stop: Stop | None = None, group: Group = ALONE) -> Status | None:
     """Executes a run and writes its record, also where it fails. None: another process has this run in hand.
+    `group`: the processes that this one leads; where something fails in all of them, it is broken.
 
     A run goes on from its last checkpoint, where it has one. Raises StoppedError where `stop` asks it to leave.
     """
@@ -76,15 +56,15 @@ def execute(job: Job, send: Send, stop: Stop | None = None) -> Status | None:
         if done is not None and done.state == "done":
             Checkpoints(store.folder(job.spec.run_id) / "checkpoint", job.spec.run_id).clear()
             return done
-        return _attempt(job, store, Reporter(send, stop or Stop()), mine.check)
+        return _attempt(job, store, Reporter(send, stop or Stop()), mine.check, group)
 
 
-def _attempt(job: Job, store: Store, report: Reporter, check: Callable[[], None]) -> Status:
+def _attempt(job: Job, store: Store, report: Reporter, check: Callable[[], None], group: Group) -> Status:
     run_id = job.spec.run_id
     number = store.begin(job.spec)
     report.send({"kind": "attempt", "number": number})
-    facts = surroundings(job.spec, job.device, job.threads, number)
-    attempt = Attempt(number, store.folder(run_id), report, job.device, job.threads, facts, check)
+    facts = surroundings(job.spec, job.device, job.threads, number, group.size)
+    attempt = Attempt(number, store.folder(run_id), report, job.device, job.threads, facts, check, group)
     attempt.write(facts)
     state: State = "done"
     reason = None
@@ -100,7 +80,7 @@ def _attempt(job: Job, store: Store, report: Reporter, check: Callable[[], None]
     except DivergedError as error:
         state, reason = "diverged", str(error)
     except Exception as error:
-        state, reason = "failed", reason_of(error)
+        state, reason = "failed", group.why_failed(error) or reason_of(error)
         facts["traceback"] = scrub(traceback.format_exc())
     attempt.write(attempt.record())
     status = Status(run_id=run_id, state=state, attempt=number, reason=reason)
@@ -114,43 +94,47 @@ def _attempt(job: Job, store: Store, report: Reporter, check: Callable[[], None]
 
 
 def _network(job: Job, attempt: Attempt) -> None:
+    set_torch_up(job)
+    train = training_view(job)
+    with attempt.clock.time("build", attempt.report):
+        model = network_of(job, train)
+    with attempt.group.follows(job):
+        _trained_and_evaluated(job, attempt, model, train)
+    if job.keep_weights:
+        attempt.check()
+        _save(model, attempt.folder / "checkpoint" / "weights.safetensors")
+
+
+def _trained_and_evaluated(job: Job, attempt: Attempt, model: SegmentationModel, train: View) -> None:
     spec, clock, report = job.spec, attempt.clock, attempt.report
-    assert job.train is not None
-    torch.set_num_threads(job.threads)
-    torch.backends.cudnn.allow_tf32 = False  # matrix products have it off already
-    percent, held_out = spec.budget.train_percent, spec.budget.held_out
-    train = View(load(job.train), spec.task, percent, held_out)
-    val = View(train.prepared, spec.task, percent, held_out, "held out") if held_out else View(load(job.val), spec.task)
-    with clock.time("build", report):
-        model = initialised(spec, train.categories, job.device, job.weights)
+    val = evaluated_view(job, train)
     untrained = None
     if model.fits_statistics:
         _fit(job, attempt, model, train)
     else:
         untrained = _train(job, attempt, model, train, val)
     with clock.time("evaluate", report), level_maps(model) as maps:
-        evaluator = evaluate(model, val, report.images, attempt.folder / "samples", protocols=True)
+        evaluator = evaluate(model, val, report.images, attempt.folder / "samples", True, attempt.group)
     attempt.facts["evaluate_images_per_s"] = len(val) / clock.facts["seconds_evaluate"]
-    if maps and not held_out:
+    if maps and not spec.budget.held_out:
         with clock.time("longrange", report):
             found = longrange(spec, val, maps, job.device, job.weights)
         attempt.check()
         write_longrange(attempt.folder, found)
-    _write(job, attempt, evaluator, len(train), untrained, at_sizes=_at_other_sizes(job, attempt, model))
-    if job.keep_weights:
-        attempt.check()
-        _save(model, attempt.folder / "checkpoint" / "weights.safetensors")
+    at_sizes = _at_other_sizes(job, attempt, model, train)
+    _write(job, attempt, evaluator, len(train), untrained, at_sizes=at_sizes)
 
 
-def _at_other_sizes(job: Job, attempt: Attempt, model: SegmentationModel) -> dict[str, Scores] | None:
+def _at_other_sizes(job: Job, attempt: Attempt, model: SegmentationModel, train: View) -> dict[str, Scores] | None:
     """The trained network on the truth of each further size; None where there is none."""
     if not job.spec.also_at:
         return None
     with attempt.clock.time("evaluate_other_sizes", attempt.report):
-        views = [View(load(folder), job.spec.task) for folder in job.others]
+        views = [evaluated_view(job, train, number) for number in range(1, 1 + len(job.others))]
+        report, group = attempt.report.images, attempt.group
         return {
-            size_text(other.size): _scores(evaluate(model, view, attempt.report.images))
-            for other, view in zip(job.spec.also_at, views, strict=True)
+            size_text(other.size): _scores(evaluate(model, view, report, group=group, number=number))
+            for number, (other, view) in enumerate(zip(job.spec.also_at, views, strict=True), 1)
         }
 
 
@@ -171,8 +155,7 @@ def _count(job: Job, attempt: Attempt, model: SegmentationModel) -> Network:
 def _train(job: Job, attempt: Attempt, model: SegmentationModel, data: View, val: View) -> Scores:
     """Trains the network, from its last checkpoint on where it has one; returns the untrained network's scores."""
     spec, report = job.spec, attempt.report
-    workers = min(MOST_WORKERS, job.threads) if job.device.startswith("cuda") else 0  # a CPU has no core to spare
-    trainer = Trainer(model, data, spec.recipe, spec.seed, spec.precision == "mixed", workers)
+    trainer = trainer_of(job, model, data, attempt.group)
     checkpoints = Checkpoints(attempt.folder / "checkpoint", spec.run_id, attempt.check)
     found = resume(trainer, checkpoints)
     attempt.goes_on_from(found, checkpoints.damaged)
@@ -200,7 +183,7 @@ def _before_training(
         return found.facts.network, found.facts.untrained
     network = _count(job, attempt, model)
     with attempt.clock.time("evaluate_untrained", attempt.report):
-        return network, _scores(evaluate(model, val, attempt.report.images))
+        return network, _scores(evaluate(model, val, attempt.report.images, group=attempt.group))
 
 
 def _training_facts(trainer: Trainer) -> dict[str, Any]:

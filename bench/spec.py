@@ -21,6 +21,8 @@ NAME = r"^[a-z0-9][a-z0-9_-]*$"  # it becomes part of a file's name
 
 # standard: at the input's size, the same truth for every network; native: at the picture's own size, for the oracles
 Protocol = Literal["standard", "native"]
+# of live batch norms in training: of the whole batch, whatever the number of processes; or as at the start
+NormStatistics = Literal["synchronised", "frozen"]
 Percent = Literal[10, 25, 50, 75, 100]  # of the training split, Figure 3; the smaller lie within the larger
 
 
@@ -134,6 +136,7 @@ class RunSpec(Frozen):
     profile: str
     seed: int = Field(ge=0)
     also_at: tuple[OtherSize, ...] = ()
+    norm_statistics: NormStatistics = "synchronised"
     protocol: Protocol = "standard"
     recipe_version: int = RECIPE_VERSION
     protocol_version: int = PROTOCOL_VERSION
@@ -150,6 +153,8 @@ class RunSpec(Frozen):
             del content["recipe"]["tuning"]
         if not self.also_at:
             del content["also_at"]
+        if self.norm_statistics == "synchronised":
+            del content["norm_statistics"]
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
     @property
@@ -206,6 +211,7 @@ class ModelEntry(Frozen):
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
     recipe: str | None = Field(None, description="a named recipe of bench/train/recipes.py; else the family's own")
+    norm_statistics: NormStatistics = Field("synchronised", description="of live batch norms in training")
 
 
 def _as_entry(value: Any) -> Any:

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.cell import Cell, looked_up, with_times
 from bench.errors import UserError
-from bench.plan import Cell, Plan, looked_up, with_times
+from bench.plan import Plan
 from bench.record import Fraction
 from bench.spec import RunSpec, Tuning
 from bench.store import Store
@@ -129,7 +130,7 @@ def tuned_spec(spec: RunSpec, scores: Scores, search: Search) -> RunSpec:
 
 def _of(cell: Cell, spec: RunSpec, store: Store) -> Cell:
     """The cell of another spec on the same data, its state looked up anew."""
-    return replace(looked_up(replace(cell, spec=spec), store), seconds=None)
+    return looked_up(replace(cell, spec=spec), store)
 
 
 def _is_tunable(cell: Cell) -> bool:

@@ -7,16 +7,43 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import DetrConfig, DetrForSegmentation, TimmBackboneConfig
-from transformers.loss.loss_for_object_detection import ForSegmentationLoss
+from transformers.loss.loss_for_object_detection import HungarianMatcher, ImageLoss
 
 from models.backbones import prepare_backbone, timm_options
 from models.blocks import ImageNetNormalization
 from models.categories import Categories, Task
 from models.interface import Batch, Outputs, Prediction, SegmentationModel, input_size
+from models.parallel import divisor, mean_of_all
 from models.postprocess import detr_panoptic, predict_from_queries
 from models.query_targets import boxes_from_masks, query_targets
 
 MASK_STRIDE = 4  # masks have a quarter of the input's height and width
+
+
+class _WholeBatchLoss(ImageLoss):
+    """Means over the targets and queries of all processes. `transformers` divides the number of targets by the number
+    of processes twice (accelerate's `reduce` is a mean already), and weighs the classes of each process by itself.
+    """
+
+    def __init__(self, config: DetrConfig) -> None:
+        matcher = HungarianMatcher(config.class_cost, config.bbox_cost, config.giou_cost)
+        super().__init__(matcher, config.num_labels, config.eos_coefficient, ["labels", "boxes", "masks"])
+
+    def forward(self, outputs: dict[str, Any], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        here = torch.tensor(float(sum(len(target["class_labels"]) for target in targets)))
+        self.targets = float(divisor(here.to(outputs["logits"].device)))
+        found: dict[str, Tensor] = super().forward(outputs, targets)
+        return found
+
+    def get_loss(self, loss: str, outputs: Any, targets: Any, indices: Any, num_boxes: float) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = super().get_loss(loss, outputs, targets, indices, self.targets)
+        return found
+
+    def loss_labels(self, outputs: Any, targets: Any, indices: Any, num_boxes: float) -> dict[str, Tensor]:
+        found = super().loss_labels(outputs, targets, indices, num_boxes)
+        matched = sum(len(query) for query, _ in indices)
+        weight = matched + self.eos_coef * (outputs["logits"][..., 0].numel() - matched)
+        return {name: mean_of_all(value, weight) for name, value in found.items()}
 
 
 class Detr(SegmentationModel):
@@ -93,9 +120,10 @@ class Detr(SegmentationModel):
             classes = outputs["class_logits"].float().transpose(0, 1)
             boxes = outputs["boxes"].float().transpose(0, 1)
             masks = outputs["mask_logits"].float()
-            _, terms, _ = ForSegmentationLoss(
-                classes[-1], _targets(batch, self.task), masks.device, boxes[-1], masks, self.config, classes, boxes
-            )
+            pairs = zip(classes, boxes, strict=True)
+            *earlier, last = ({"logits": logits, "pred_boxes": layer} for logits, layer in pairs)
+            predicted = {**last, "pred_masks": masks, "auxiliary_outputs": earlier}
+            terms = _WholeBatchLoss(self.config).to(masks.device)(predicted, _targets(batch, self.task))
         weights = {
             "loss_ce": 1,
             "loss_bbox": self.config.bbox_loss_coefficient,
@@ -105,8 +133,8 @@ class Detr(SegmentationModel):
         }
         losses = {name.removeprefix("loss_"): terms[name] * weight for name, weight in weights.items()}
         layers = range(len(classes) - 1)
-        earlier = [terms[f"{name}_{n}"] * w for n in layers for name, w in weights.items() if f"{name}_{n}" in terms]
-        return {**losses, "auxiliary": torch.stack(earlier).sum()} if earlier else losses
+        auxiliary = [terms[f"{name}_{n}"] * w for n in layers for name, w in weights.items() if f"{name}_{n}" in terms]
+        return {**losses, "auxiliary": torch.stack(auxiliary).sum()} if auxiliary else losses
 
     def decode(self, outputs: Outputs) -> list[Prediction]:
         masks = outputs["mask_logits"]

@@ -2,6 +2,8 @@
 
 The contrastive loss is taken over a sample of pixels, weighted so that it estimates the loss over all of them: a pixel
 of an instance of which n of N pixels were drawn stands for N/n pixels.
+
+Each is a mean over the whole batch: where processes share one, the mean of their values is (`models.parallel`).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from models.categories import VOID
 from models.interface import Batch
+from models.parallel import divisor, largest, noise
 
 TEMPERATURE = 0.1  # tau of Eq. 4; the paper gives none, this is SupCon's (Khosla et al. 2020)
 # Pixels of instances sampled of an image for Eq. 6, which allows a subset. On `scenes` at 128x128 (up to 4,154 pixels
@@ -57,13 +60,13 @@ def instance_contrastive(embedding: Tensor, batch: Batch, limit: int = PIXELS_PE
     positive. A pixel alone in its instance has no positive: it is a negative of others and not in the mean.
     """
     ids, categories = _instances(batch)
-    most = int((categories != NOWHERE).sum(1).amax())
+    most = largest(int((categories != NOWHERE).sum(1).amax()), embedding.device)
     ids, places, areas = sample_pixels(ids, max(limit, 2 * most))  # with one pixel of each there would be no pair
     with torch.autocast(embedding.device.type, enabled=False):
         vectors = _precise(embedding).flatten(2)
         sampled = vectors.gather(2, places[:, None].expand(-1, vectors.shape[1], -1)).mT
         losses, counted = contrastive(F.normalize(sampled, dim=-1), ids, areas)
-    return losses.sum() / counted.sum().clamp(min=1)
+    return losses.sum() / divisor(counted.sum())
 
 
 def sample_pixels(instances: Tensor, limit: int = PIXELS_PER_IMAGE) -> tuple[Tensor, Tensor, Tensor]:
@@ -73,13 +76,13 @@ def sample_pixels(instances: Tensor, limit: int = PIXELS_PER_IMAGE) -> tuple[Ten
     decides. Returns ids (0 = no pixel), places and whole areas of their instances in pixels, each
     (B, min(limit, P)).
     """
-    noise = torch.rand(instances.shape, device=instances.device).double()
-    order = (instances + noise).argsort(dim=1, stable=True)
+    chance = noise(len(instances), instances.shape[1], instances.device).double()
+    order = (instances + chance).argsort(dim=1, stable=True)
     ids = instances.gather(1, order)
     first, end = torch.searchsorted(ids, ids), torch.searchsorted(ids, ids, right=True)
     rank = torch.arange(ids.shape[1], device=ids.device) - first
-    # The noise lets chance decide between instances where the limit falls within a rank.
-    priority = (rank + noise).masked_fill(ids == 0, torch.inf)
+    # Chance decides between instances where the limit falls within a rank.
+    priority = (rank + chance).masked_fill(ids == 0, torch.inf)
     chosen = priority.topk(min(limit, ids.shape[1]), dim=1, largest=False).indices
     return ids.gather(1, chosen), order.gather(1, chosen), (end - first).gather(1, chosen)
 
@@ -136,4 +139,4 @@ def _precise(values: Tensor) -> Tensor:
 def _mean_cross_entropy(logits: Tensor, labels: Tensor, ignored: int) -> Tensor:
     """logits: (N, K), labels: (N,). 0, with zero gradients, where every label is `ignored`."""
     total = F.cross_entropy(logits, labels, ignore_index=ignored, reduction="sum")
-    return total / (labels != ignored).sum().clamp(min=1)
+    return total / divisor((labels != ignored).sum())

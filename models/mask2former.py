@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, TimmBackboneConfig
+from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
 from models.backbones import prepare_backbone, timm_options
 from models.blocks import ImageNetNormalization
 from models.categories import Categories, Task
 from models.interface import Batch, Outputs, Prediction, SegmentationModel, input_size
+from models.parallel import divisor, mean_of_all
 from models.postprocess import mask2former_panoptic, predict_from_queries
 from models.query_targets import query_targets
 
@@ -26,6 +28,21 @@ class _Config(Mask2FormerConfig):
     """Without the warning that the backbone is no Swin: the paper has ResNets too."""
 
     backbones_supported = ("timm_backbone",)
+
+
+class _WholeBatchLoss(Mask2FormerLoss):
+    """Means over the masks and queries of all processes. `transformers` divides the number of masks by the number of
+    processes twice (accelerate's `reduce` is a mean already), and weighs the classes of each process by itself.
+    """
+
+    def get_num_masks(self, class_labels: list[Tensor], device: torch.device) -> Tensor:
+        return divisor(torch.tensor(sum(map(len, class_labels)), dtype=torch.float, device=device))
+
+    def loss_labels(self, class_queries_logits: Tensor, class_labels: list[Tensor], indices: Any) -> dict[str, Tensor]:
+        found = super().loss_labels(class_queries_logits, class_labels, indices)
+        matched = sum(len(query) for query, _ in indices)
+        weight = matched + self.eos_coef * (class_queries_logits[..., 0].numel() - matched)
+        return {name: mean_of_all(value, weight) for name, value in found.items()}
 
 
 class Mask2Former(SegmentationModel):
@@ -53,6 +70,7 @@ class Mask2Former(SegmentationModel):
         )
         self.normalize = ImageNetNormalization()
         self.network = Mask2FormerForUniversalSegmentation(self.config)
+        self.network.criterion = _WholeBatchLoss(self.config, self.network.weight_dict)
         _register_lists(self.network)
         prepare_backbone(self.network.model.pixel_level_module.encoder._backbone, backbone, backbone_weights)
 

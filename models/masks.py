@@ -17,6 +17,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from models.parallel import noise
+
 MASK_EPS = 1e-4  # weight a dropped key keeps, so that it still gets a gradient and can return
 EVALUATION_SEED = 0
 
@@ -76,7 +78,7 @@ class RandomResampledMask(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         batch, positions, _ = tokens.shape
         if self.training:
-            return half(torch.rand(batch, positions, device=tokens.device))
+            return half(noise(batch, positions, tokens.device))
         chance = torch.Generator().manual_seed(EVALUATION_SEED)
         return half(torch.rand(1, positions, generator=chance)).to(tokens.device)
 

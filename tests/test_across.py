@@ -11,11 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bench.cell import Cell
 from bench.commands.evaluate import refusal
 from bench.data.catalog import DataRoots
 from bench.data.prepared import load
 from bench.data.view import View
-from bench.plan import Cell, Choice, make_plan
+from bench.plan import Choice, make_plan
 from bench.predict import evaluate
 from bench.record import Scores
 from bench.run import Job, execute

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.cell import Cell
 from bench.data.catalog import DataRoots
 from bench.data.native.scenes import Scenes
 from bench.data.prepared import load
 from bench.named import load_named
-from bench.plan import Cell, Choice, make_plan
+from bench.plan import Choice, make_plan
 from bench.run import Job, execute
 from bench.spec import NO_TRAINING, Profile, Suite
 from bench.store import Store

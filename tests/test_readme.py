@@ -24,11 +24,12 @@ from bench.store import Store
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 WORDS = " ".join(README.split())
+SCALING = (ROOT / "docs" / "scaling.md").read_text()
 DECISIONS = (ROOT / "docs" / "decisions.md").read_text()
 
 
-def commands(language: str) -> list[str]:
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+def commands(language: str, text: str = README) -> list[str]:
+    blocks = re.findall(rf"```{language}\n(.*?)```", text, flags=re.S)
     return [line.split(" #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
 
 
@@ -91,6 +92,23 @@ def test_a_command_of_the_readme_works(tmp_path: Path, command: str) -> None:
 @pytest.mark.parametrize("command", commands("text"))
 def test_a_command_that_needs_data_is_at_least_well_formed(command: str) -> None:
     parser().parse_args(shlex.split(command)[3:])
+
+
+BENCH_RUN = re.findall(r"(?:python -m |`)(bench (?:run|plan|status)\b[^#`\n…]*)", SCALING)
+
+
+@pytest.mark.parametrize("command", BENCH_RUN)
+def test_a_command_of_the_scaling_page_is_well_formed(command: str) -> None:
+    parser().parse_args(shlex.split(command)[1:])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("command", commands("sh", SCALING))
+def test_a_command_of_the_scaling_page_works(tmp_path: Path, command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("word", re.findall(r"`((?:bench|models|tests)/[\w/]+\.\w+)", DECISIONS))

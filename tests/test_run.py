@@ -124,7 +124,7 @@ def test_a_stopped_run_goes_on_and_computes_nothing_twice(run: Run, whole: Run) 
     assert run.results() == whole.results()
     second = run.attempt(2)
     made_by = {"attempt": 1, "torch": second["versions"]["torch"], "device": "cpu", "threads": 1}
-    made_by["git_commit"] = first["git_commit"]
+    made_by |= {"processes": 1, "git_commit": first["git_commit"]}
     assert second["resumed"] == {**place, "made_by": made_by}
     for name in ("seconds_build", "seconds_train", "seconds_checkpoints"):
         assert second[name] > 0

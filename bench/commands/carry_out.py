@@ -9,61 +9,72 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from bench.cell import Cell, looked_up
 from bench.commands.headline import complaint, disk_needed, headline, say_missing
 from bench.commands.options import terminal
+from bench.commands.processes import check_batches, check_processes
+from bench.commands.ray_cluster import check_executor, ray_executor
 from bench.data.intact import assure
 from bench.disk import require
 from bench.display import Display
 from bench.errors import FAILED, OK, UserError
+from bench.execute import launched
 from bench.execute.executor import Event, Executor
 from bench.execute.local import Machine, count_gpus, execute_all
-from bench.plan import Cell, Plan, looked_up
+from bench.plan import Plan
 from bench.spec import Profile
 from bench.stop import Stop
 from bench.store import Store
+from bench.track.choices import require_packages
+from bench.track.tracking import tracked
 from bench.train.checkpoints import Checkpoints
 
 
 def executor_of(options: argparse.Namespace, profile: Profile) -> Executor:
     """What the options ask for."""
-    cores = len(os.sched_getaffinity(0))
+    check_executor(options)
+    if options.track is not None:
+        require_packages(options.track)
+    cores, jobs, processes = len(os.sched_getaffinity(0)), options.jobs or 1, options.processes or 1
     machine = Machine(
-        device=_device(options.device),
-        jobs=options.jobs,
-        threads=max(1, cores // options.jobs),
+        device=device_named(options.device),
+        jobs=jobs,
+        threads=max(1, cores // (jobs * processes * launched.processes_here())),
         keep_weights=profile.keep_weights,
         checkpoint_minutes=options.checkpoint_minutes,
         stall_s=60 * options.stall_minutes,
+        processes=processes,
+        preload=("bench.follow", "accelerate") if processes > 1 else (),
     )
+    check_processes(options, machine)
+    if options.executor == "ray":
+        return ray_executor(options, machine)
 
     def execute(cells: Sequence[Cell], store: Store, on_event: Event, fail_fast: bool) -> Stop:
-        return execute_all(cells, store, machine, on_event, fail_fast)
+        how = launched.execute_all if launched.processes() > 1 else execute_all
+        return how(cells, store, machine, on_event, fail_fast)
 
-    return Executor(execute, at_once=machine.jobs)
+    return Executor(execute, at_once=machine.jobs, processes=processes * launched.processes())
 
 
 def carry_out(options: argparse.Namespace, profile: Profile, executor: Executor, plan: Plan, next_step: str) -> int:
     """Executes what of the plan is not done, shows it and says what comes next; the exit code."""
     console, store = terminal(), Store(options.results)
     say_missing(console, plan)
-    if not plan.cells:
-        if plan.missing:
-            missing = ", ".join(plan.missing)
-            raise UserError(f"nothing to run: {missing} not here; --datasets scenes runs the embedded one")
-        raise UserError(
-            f"nothing to run at this size: {'; '.join(plan.skipped)}; the profile {profile.name} may cap it"
-        )
+    require_runs(plan, profile)
     _sweep(plan, store)
     chosen = [cell for cell in plan.cells if _is_chosen(cell, options.only)]
     console.print(headline(options.suite, profile, plan, chosen, executor.at_once))
     if not chosen:
         console.print(_done_rows(Display(console, 0, store), plan).table())
         return _verdict(console, plan, store, next_step)
+    check_batches(chosen, executor.processes)
     assure(folder for cell in chosen for folder in (cell.train, cell.val, *cell.others) if folder is not None)
     require(store.root, disk_needed(chosen, profile.keep_weights, executor.at_once), "the records of these runs")
     with Display(console, len(chosen), store) as display:
         _done_rows(display, plan)
-        stop = executor.execute(chosen, store, display.event, options.fail_fast)
+        with tracked(options.track, store.root, display.event, console.print) as on_event:
+            stop = executor.execute(chosen, store, on_event, options.fail_fast)
     if display.live is None:
         console.print(display.table())
     elsewhere, failed, stopped = len(display.elsewhere), len(display.failures), len(display.stopped)
@@ -79,6 +90,16 @@ def carry_out(options: argparse.Namespace, profile: Profile, executor: Executor,
         console.print(f"stopped by {stop.by}; the same command goes on from there")
         return int(128 + signal.Signals[stop.by])  # as shells count: 130 after Ctrl-C, 143 after SIGTERM
     return _verdict(console, plan, store, next_step)
+
+
+def require_runs(plan: Plan, profile: Profile) -> None:
+    """Raises UserError where the plan has none."""
+    if plan.cells:
+        return
+    if plan.missing:
+        missing = ", ".join(plan.missing)
+        raise UserError(f"nothing to run: {missing} not here; --datasets scenes runs the embedded one")
+    raise UserError(f"nothing to run at this size: {'; '.join(plan.skipped)}; the profile {profile.name} may cap it")
 
 
 def _sweep(plan: Plan, store: Store) -> None:
@@ -130,7 +151,7 @@ def _is_chosen(cell: Cell, only: str | None) -> bool:
     return cell.state in ("started", "missing", "failed")
 
 
-def _device(name: str) -> str:
+def device_named(name: str) -> str:
     if name == "auto":
         return "cuda:0" if count_gpus() else "cpu"
     kind, _, number = name.partition(":")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from bench.data.prepared import load
+from bench.cell import Cell
 from bench.disk import amount
 from bench.display import duration
-from bench.plan import EMBEDDED, Cell, Plan
-from bench.spec import NO_TRAINING, Profile
-from models.registry import find as find_model
+from bench.estimate.work import data_of, is_trained, opened
+from bench.plan import EMBEDDED, Plan
+from bench.spec import Profile
 
 RECORD_BYTES = 1_000_000  # a record with its pictures
 IMAGE_BYTES = 2_000  # of an evaluated image in images.parquet, with its 100 detections
@@ -28,16 +28,21 @@ def say_missing(console: Console, plan: Plan) -> None:
 
 def headline(name: str, profile: Profile, plan: Plan, chosen: list[Cell], jobs: int = 1) -> str:
     """How many runs, the expected time and the disk."""
-    done = sum(cell.state == "done" for cell in plan.cells)
-    text = f"{name}, profile {profile.name}: {len(plan.cells)} runs, {done} done"
+    text = run_counts(name, profile, plan, chosen)
     if not chosen:
-        return text + ", nothing to do"
+        return text
     known = [cell.seconds for cell in chosen if cell.seconds is not None]
     times = [f"about {duration(sum(known))} for {len(known)} by past runs"] if known else []
     if len(known) < len(chosen):
         times.append(f"no past run tells for {len(chosen) - len(known)} (this profile: {profile.summary})")
     disk = amount(disk_needed(chosen, profile.keep_weights, jobs))
-    return f"{text}, {len(chosen)} to run; time: {'; '.join(times)}; disk: up to {disk}"
+    return f"{text}; time: {'; '.join(times)}; disk: up to {disk}"
+
+
+def run_counts(name: str, profile: Profile, plan: Plan, chosen: list[Cell]) -> str:
+    done = sum(cell.state == "done" for cell in plan.cells)
+    to_do = f"{len(chosen)} to run" if chosen else "nothing to do"
+    return f"{name}, profile {profile.name}: {len(plan.cells)} runs, {done} done, {to_do}"
 
 
 def complaint(cell: Cell) -> str | None:
@@ -48,8 +53,9 @@ def complaint(cell: Cell) -> str | None:
 
 
 def disk_needed(cells: list[Cell], keep_weights: bool, jobs: int) -> int:
-    """At most, in bytes: how many images a whole split has is known where it is prepared."""
-    images = sum(len(load(cell.val)) if cell.val else cell.spec.budget.val_images or 0 for cell in cells)
-    trained = sum(cell.spec.train_hash != NO_TRAINING and not find_model(cell.spec.model).is_floor for cell in cells)
+    """At most, in bytes. How many images a whole split of somebody's own data has is known where it is prepared."""
+    prepared = opened(cells)
+    images = sum(data_of(cell, prepared).val or 0 for cell in cells)
+    trained = sum(is_trained(cell.spec) for cell in cells)
     weights = trained * WEIGHT_BYTES if keep_weights else 0
     return len(cells) * RECORD_BYTES + images * IMAGE_BYTES + weights + min(jobs, trained) * CHECKPOINT_BYTES

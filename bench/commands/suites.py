@@ -6,17 +6,24 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
-from bench.commands.carry_out import carry_out, executor_of
-from bench.commands.headline import complaint, headline, say_missing
-from bench.commands.options import preparation, print_json, read_choices, terminal
+from rich.console import Console
+
+from bench.commands.carry_out import carry_out, executor_of, require_runs
+from bench.commands.headline import complaint, run_counts, say_missing
+from bench.commands.options import name_list, preparation, print_json, read_choices, terminal
+from bench.commands.slurm import write_array
+from bench.commands.workload import Workload, prices_of, run_json, workload_json, workload_lines, workload_of
 from bench.display import duration, place_text
-from bench.errors import OK
-from bench.plan import Cell, Choice, Plan, Progress, make_plans, merged
+from bench.errors import OK, UserError
+from bench.estimate.hours import Planned
+from bench.execute.launched import together
+from bench.plan import Choice, Plan, Progress, make_plans, merged, only_runs
 from bench.spec import size_text
 from bench.store import Store
 from bench.tune import Search, read_factors, tune_command, tuned_plan
 
 
+@together
 def run(options: argparse.Namespace) -> int:
     choices, console, store = read_choices(options), terminal(), Store(options.results)
     executor = executor_of(options, choices[0].profile)
@@ -29,7 +36,15 @@ def run(options: argparse.Namespace) -> int:
 def _plan(
     options: argparse.Namespace, choices: Sequence[Choice], store: Store, prepare_data: Progress | None = None
 ) -> Plan:
-    """The runs of the suites, with `--tuned` at the rates that `bench tune` found."""
+    """The runs of the suites, with `--tuned` at the rates that `bench tune` found, with `--run-id` only those."""
+    if options.run_id is not None:  # an id is known when the data is prepared, so there is nothing to prepare
+        return only_runs(_whole_plan(options, choices, store), name_list(options.run_id))
+    return _whole_plan(options, choices, store, prepare_data)
+
+
+def _whole_plan(
+    options: argparse.Namespace, choices: Sequence[Choice], store: Store, prepare_data: Progress | None = None
+) -> Plan:
     if options.tuned is None:
         return make_plans(choices, store, prepare_data)
     factors = read_factors(options.tuned)
@@ -45,18 +60,23 @@ def _plan(
 def plan(options: argparse.Namespace) -> int:
     choices, console = read_choices(options), terminal()
     profile = choices[0].profile
+    if options.slurm is not None:
+        return _slurm(options, choices, console)
     made = _plan(options, choices, Store(options.results))
+    work, code = _workload(options, made)
+    prices = prices_of(options, work.hardware)
     if options.json:
         print_json(
             {
                 "suite": options.suite,
                 "profile": profile.name,
-                "runs": [_plan_row(cell) for cell in made.cells],
+                "runs": [_plan_row(run) for run in work.runs],
                 "skipped": list(made.skipped),
                 "missing": {name: {"what": m.what, "how": m.how} for name, m in made.missing.items()},
+                **workload_json(work, profile, prices),
             }
         )
-        return OK
+        return code
     say_missing(console, made)
     for size in dict.fromkeys(cell.spec.size for cell in made.cells):
         console.print(f"size {size_text(size)}: height {size[0]}, width {size[1]}")
@@ -65,14 +85,38 @@ def plan(options: argparse.Namespace) -> int:
         saved = f", saved at {place_text(cell.place)}" if cell.place else ""
         why = f": {cell.damaged}" if cell.damaged else ""
         console.print(f"{cell.state:9}{cell.spec.run_id}{saved}{expected}{why}")
-    chosen = [cell for cell in made.cells if cell.state in ("started", "missing", "pending", "failed")]
-    console.print(headline(options.suite, profile, made, chosen))
-    return OK
+    console.print(run_counts(options.suite, profile, made, [run.cell for run in work.left]))
+    for line in workload_lines(work, profile, prices):
+        console.print(line)
+    return code
 
 
-def _plan_row(cell: Cell) -> dict[str, object]:
+def _workload(options: argparse.Namespace, made: Plan) -> tuple[Workload, int]:
+    """How much the runs are, calibrated first where that is asked for; and the exit code."""
+    work = workload_of(made, options.results)
+    if not options.calibrate:
+        if options.again:
+            raise UserError("--again goes with --calibrate")
+        return work, OK
+    from bench.commands.calibrate import calibrate_plan
+
+    code = calibrate_plan(options, work, terminal(stderr=options.json))
+    return workload_of(made, options.results), code
+
+
+def _slurm(options: argparse.Namespace, choices: Sequence[Choice], console: Console) -> int:
+    if options.calibrate or options.again or options.price_per_hour:
+        raise UserError("--slurm writes a script and estimates nothing; leave it out to see hours and costs")
+    made = _plan(options, choices, Store(options.results), preparation(console))
+    say_missing(console, made)
+    require_runs(made, choices[0].profile)
+    return write_array(options, made, console)
+
+
+def _plan_row(run: Planned) -> dict[str, object]:
+    cell = run.cell
     spec = cell.spec.model_dump(mode="json", include={"model", "dataset", "size", "seed"})
-    return {"run_id": cell.spec.run_id, "state": cell.state, "expected_seconds": cell.seconds, **spec}
+    return {"run_id": cell.spec.run_id, "state": cell.state, "expected_seconds": cell.seconds, **spec} | run_json(run)
 
 
 def status(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from bench.commands.carry_out import carry_out, executor_of
 from bench.commands.options import preparation, read_choice, terminal
 from bench.display import percent
 from bench.errors import UserError
+from bench.execute.launched import together
 from bench.plan import Plan, make_plan
 from bench.spec import size_text
 from bench.store import Store
@@ -18,6 +19,7 @@ from bench.tune import FACTORS, MAIN, Search, best_factor, factor_text, read_fac
 from models.registry import REGISTRY
 
 
+@together
 def tune(options: argparse.Namespace) -> int:
     """Runs every candidate that is not done yet, then shows what each rate gave."""
     chosen, console, store = read_choice(options), terminal(), Store(options.results)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from bench.data.augment import Uniforms, augment
+from bench.data.epochs import share_of, steps_per_epoch
 from bench.data.prepared import Prepared
 from bench.data.scene import semantic_of
 from bench.data.view import View
@@ -83,24 +84,20 @@ def batches(
     drop_last: bool,
     workers: int = 0,
     first_step: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """The batches of one epoch from step `first_step` on, on the CPU.
 
     `drop_last` drops a last batch that is not full, unless it is the only one. `workers`: processes that make them
-    ahead of time; 0 makes each when it is asked for.
+    ahead of time; 0 makes each when it is asked for. `share`: the rows of process r of N alone, as (r, N).
     """
     order = epoch_order(len(data), seed, epoch) if shuffle else list(range(len(data)))
     steps = steps_per_epoch(len(data), batch_size, drop_last)
-    plan = [order[step * batch_size : (step + 1) * batch_size] for step in range(first_step, steps)]
+    whole = (order[step * batch_size : (step + 1) * batch_size] for step in range(first_step, steps))
+    plan = [rows[share_of(len(rows), *share)] for rows in whole]
     dataset = EpochBatches(data, plan, seed, epoch, augmentation)
     loader: DataLoader[Any] = DataLoader(dataset, batch_size=None, num_workers=workers)
     return iter(loader)
-
-
-def steps_per_epoch(images: int, batch_size: int, drop_last: bool) -> int:
-    """How many batches an epoch has; at least one where there is an image."""
-    full, rest = divmod(images, batch_size)
-    return full + (1 if rest and not (drop_last and full) else 0)
 
 
 def epoch_order(images: int, seed: int, epoch: int) -> list[int]:

@@ -269,9 +269,15 @@ def _discard_outdated(source: Source, split: str, size: Size, limit: int | None,
                 discard(draft)
 
 
+def prepared_bytes(images: int, size: Size) -> int:
+    """On disk, about: 3 of RGB and 2 of segments a pixel, and the tables."""
+    height, width = size
+    return images * (height * width * 5 + TABLE_BYTES)
+
+
 def _room(drafts: Mapping[Size, Path], images: int) -> int:
-    """Bytes that these preparations still take: 3 of RGB and 2 of segments a pixel, and the tables."""
-    need = images * sum(height * width * 5 + TABLE_BYTES for height, width in drafts)
+    """Bytes that these preparations still take."""
+    need = sum(prepared_bytes(images, size) for size in drafts)
     with suppress(FileNotFoundError):  # another process may finish a draft, and remove it, while we look
         files = (path for draft in drafts.values() for path in draft.rglob("*"))
         return max(0, need - sum(path.stat().st_blocks * 512 for path in files))

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from bench.cell import Cell, trains_by_steps
+from bench.execute.followers import crew
 from bench.execute.log import SHOW, Log, print_into
 from bench.execute.signals import hear
 from bench.lock import LOST, LostLeaseError
-from bench.plan import Cell
 from bench.stop import Stop, StoppedError
 
 UNKNOWN = 255  # multiprocessing's exit code of a process whose fork server, which would tell how it ended, has died
@@ -27,7 +28,7 @@ class Child:
     although its fork server has died, so nobody will know how it ends.
     """
 
-    def __init__(self, context: Any, cell: Cell, settings: dict[str, Any]) -> None:
+    def __init__(self, context: Any, cell: Cell, settings: dict[str, Any], processes: int = 1) -> None:
         self.cell = cell
         self.attempt: int | None = None
         self.stopped, self.over, self.orphaned = False, False, False
@@ -35,7 +36,9 @@ class Child:
         messages, says = context.Pipe(duplex=False)
         output, prints = context.Pipe(duplex=False)
         self.log = Log(output)
-        self.process = context.Process(target=_execute, args=(says, prints, cell, settings), name=cell.spec.slug)
+        self.process = context.Process(
+            target=_execute, args=(says, prints, cell, settings, processes), name=cell.spec.slug
+        )
         self.process.start()  # waits until the fork server has imported all
         self.heard = time.monotonic()
         says.close()
@@ -114,13 +117,12 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _execute(says: Connection, prints: Connection, cell: Cell, settings: dict[str, Any]) -> None:
+def _execute(says: Connection, prints: Connection, cell: Cell, settings: dict[str, Any], processes: int) -> None:
     stop = Stop()
     hear(stop)
     print_into(prints)
-    from bench.run import Job, execute
-
-    assert cell.val is not None
+    from bench.job import job_of
+    from bench.run import execute
 
     def send(message: dict[str, Any]) -> None:
         try:
@@ -128,17 +130,9 @@ def _execute(says: Connection, prints: Connection, cell: Cell, settings: dict[st
         except BrokenPipeError:  # nobody listens any more
             stop.ask("the end of the command that started it")
 
-    job = Job(
-        spec=cell.spec,
-        train=cell.train,
-        val=cell.val,
-        others=cell.others,
-        weights=cell.weights,
-        roots=cell.roots,
-        **settings,
-    )
     try:
-        execute(job, send, stop)
+        with crew(processes if trains_by_steps(cell.spec) else 1, settings["device"]) as group:
+            execute(job_of(cell, **settings), send, stop, group)
     except StoppedError as stopped:
         send({"kind": "stopped", "by": stopped.by, "place": stopped.place})
     except LostLeaseError:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.plan import Cell
+from bench.cell import Cell
 from bench.stop import Stop
 from bench.store import Store
 
@@ -20,8 +20,9 @@ class Executor:
     'end', 'status': Status | None, ...}. With `fail_fast` nothing new starts after a failure. After a signal nothing
     new starts either, the running ones save and leave, and what is returned names it.
 
-    `at_once`: how many runs there are at a time, at most.
+    `at_once`: how many runs there are at a time, at most; `processes`: of each of them.
     """
 
     execute: Execute
     at_once: int
+    processes: int = 1

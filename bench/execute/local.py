@@ -15,11 +15,11 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from typing import Any
 
+from bench.cell import Cell
 from bench.execute.child import Child
 from bench.execute.ending import settle
 from bench.execute.executor import Event
 from bench.execute.signals import passed_on, unheard
-from bench.plan import Cell
 from bench.record import Status
 from bench.stop import Stop
 from bench.store import Store
@@ -32,7 +32,9 @@ LEAVING = 120.0  # seconds that a run has for saving, where an error ends the co
 
 @dataclass(frozen=True)
 class Machine:
-    """How runs are spread: `jobs` at a time, each with `threads` threads, on `device`."""
+    """How runs are spread: `jobs` at a time, each by `processes` with `threads` threads, on `device`. `preload`:
+    modules that the fork server imports beside those of the runs.
+    """
 
     device: str
     jobs: int
@@ -40,20 +42,22 @@ class Machine:
     keep_weights: bool
     checkpoint_minutes: float
     stall_s: float  # without a word from a run, after which it counts as hanging
+    processes: int = 1
+    preload: tuple[str, ...] = ()
 
 
 def execute_all(cells: Sequence[Cell], store: Store, machine: Machine, on_event: Event, fail_fast: bool) -> Stop:
     """Executes every cell, as an Executor does."""
     if not cells:
         return Stop()
-    context = _fork_server(cells, machine.threads)
+    context = _fork_server(cells, machine)
     waiting, running, said = deque(cells), list[Child](), False
     with passed_on(running) as stop:
         try:
             while waiting or running:
                 while waiting and len(running) < machine.jobs and stop.by is None:
                     _ensure_fork_server()
-                    running.append(Child(context, waiting.popleft(), _settings(store, machine)))
+                    running.append(Child(context, waiting.popleft(), settings_of(store, machine), machine.processes))
                     if stop.by is not None:  # it came before the process was in the list
                         running[-1].terminate()
                 for ended in _listen(running, on_event, machine.stall_s):
@@ -77,18 +81,23 @@ def execute_all(cells: Sequence[Cell], store: Store, machine: Machine, on_event:
     return stop
 
 
-def _fork_server(cells: Sequence[Cell], threads: int) -> Any:
+def _fork_server(cells: Sequence[Cell], machine: Machine) -> Any:
     """Started, with torch and the networks of these runs imported; returns its multiprocessing context."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is imported, in the fork server
+    os.environ["OMP_NUM_THREADS"] = str(machine.threads)  # read when torch is imported, in the fork server
     # Threads that spin while they wait steal the core that the one they wait for needs: with a second busy process on
     # two cores a step of DETR took six times as long. Alone, Mask2Former pays up to half for sleeping, U-Net nothing.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     context = multiprocessing.get_context("forkserver")
-    entries = [find(cell.spec.model) for cell in cells]
-    networks = {entry.builder.partition(":")[0] for entry in entries if entry.is_network}
-    context.set_forkserver_preload(["bench.run", *sorted(networks)])
+    modules = ["bench.run", "bench.execute.preload", *networks_of(cells)]
+    context.set_forkserver_preload([*machine.preload, *modules])
     _ensure_fork_server()
     return context
+
+
+def networks_of(cells: Sequence[Cell]) -> list[str]:
+    """The modules of their networks."""
+    entries = [find(cell.spec.model) for cell in cells]
+    return sorted({entry.builder.partition(":")[0] for entry in entries if entry.is_network})
 
 
 def _ensure_fork_server() -> None:
@@ -98,7 +107,8 @@ def _ensure_fork_server() -> None:
         forkserver.ensure_running()
 
 
-def _settings(store: Store, machine: Machine) -> dict[str, Any]:
+def settings_of(store: Store, machine: Machine) -> dict[str, Any]:
+    """What a process is told of all runs alike."""
     return {
         "results": store.root.resolve(),
         "device": machine.device,

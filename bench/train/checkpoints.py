@@ -52,6 +52,7 @@ class Maker(Strict):
     torch: str
     device: str
     threads: int = Field(ge=1)
+    processes: int = Field(1, ge=1)
     git_commit: str | None = None
 
 

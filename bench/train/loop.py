@@ -6,25 +6,31 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.data.batches import batches, steps_per_epoch
+from bench.data.batches import batches
+from bench.data.epochs import steps_per_epoch
 from bench.data.view import View
 from bench.files import write_bytes
-from bench.spec import Recipe
+from bench.group import ALONE, Group
+from bench.spec import NormStatistics, Recipe
+from bench.stop import StoppedError
 from bench.train.checkpoints import Position
 from bench.train.determinism import watched
 from bench.train.seeds import axis_seed
 from bench.train.state import restore, set_chance, state_of
-from models.interface import Batch, SegmentationModel
+from models.interface import Batch, Outputs, SegmentationModel
+from models.norm_statistics import freeze, synchronise
 
 POLY_POWER = 0.9  # facebookresearch/Mask2Former, ADE20K configuration
 STEP_AT = 2 / 3  # facebookresearch/detr: lr_drop 200 of 300 epochs
 STEP_FACTOR = 0.1
+TRAIN = "train"  # the task of a group of processes
 
 Report = Callable[[dict[str, Any]], None]
 AfterStep = Callable[[bool], None]  # whether it was the last of its epoch
@@ -55,12 +61,26 @@ def fit_floor(
 
 
 class Trainer:
-    """Trains a model on a prepared split. State: the network, the optimiser, the generator of chance, the position."""
+    """Trains a model on a prepared split. State: the network, the optimiser, the generator of chance, the position.
+
+    The processes of a `group` train it together, each on its rows of every batch. What they have to agree on they have
+    from the first: where to begin, and whether there is a next step. The generators of the others are a function of
+    the step, so the state of the first is all.
+    """
 
     def __init__(
-        self, model: SegmentationModel, data: View, recipe: Recipe, seed: int, mixed: bool, workers: int = 0
+        self,
+        model: SegmentationModel,
+        data: View,
+        recipe: Recipe,
+        seed: int,
+        mixed: bool,
+        workers: int = 0,
+        group: Group = ALONE,
+        norm_statistics: NormStatistics = "synchronised",
     ) -> None:
         self.workers = workers  # processes that make batches; they change none
+        self.group, self.norm_statistics = group, norm_statistics
         self.model, self.data, self.recipe, self.seed = model, data, recipe, seed
         self.device = next(model.parameters()).device
         self.autocast = mixed and self.device.type == "cuda"
@@ -76,6 +96,8 @@ class Trainer:
         self.waited = 0.0  # of these, until a step had its batch
         self.nondeterministic: list[str] | None = None  # on a GPU, by the first step
         self._chance: Mapping[str, Tensor] | None = None  # the generators' states that a restored epoch goes on from
+        self._network: Callable[[Tensor], Outputs] = model  # as it is called: with the other processes, where there are
+        self._loader: Iterator[Batch] | None = None  # of the epoch in hand
 
     @property
     def images_per_s(self) -> float:
@@ -107,35 +129,64 @@ class Trainer:
         where it ends an epoch, `after_step`: the place to save the training or to leave it.
         """
         write_bytes(history, "".join(line + "\n" for line in self.lines).encode())
-        with history.open("a") as lines:
+        with history.open("a") as lines, self.group.leads(TRAIN, StoppedError, DivergedError):
+            self._begin()
             while self.step < self.steps:
-                for row in self._epoch(self.step // self.epoch_steps):
-                    if row["epoch_end"]:
-                        lines.write(self._end_epoch() + "\n")
-                        lines.flush()
-                    report(row)
-                    after_step(row["epoch_end"])
+                self.group.tell(True)
+                row = self._advance()
+                if row["epoch_end"]:
+                    row["line"] = self._end_epoch()
+                    lines.write(row["line"] + "\n")
+                    lines.flush()
+                report(row)
+                after_step(row["epoch_end"])
 
-    def _epoch(self, epoch: int) -> Iterator[dict[str, Any]]:
-        """Takes the steps that are left of an epoch and yields the progress after each."""
+    def follow(self) -> None:
+        """What a process that follows does while the first is in `train`."""
+        self._begin()
+        while self.group.tell():
+            with suppress(DivergedError):  # the first process raises it as well, and says that this is the end
+                if self._advance()["epoch_end"]:
+                    self._end_epoch()
+
+    def _begin(self) -> None:
+        """Every process of the group goes on from where the first is."""
+        if self.group.size > 1:
+            position, tensors = self.group.tell(self.position()), self.group.share(self.tensors())
+            if self.group.rank:
+                self.restore(position, tensors)
+            if self.norm_statistics == "synchronised":
+                synchronise(self.model)
+        self._network = self.group.averaging(self.model)
+
+    def _advance(self) -> dict[str, Any]:
+        """Takes the next step and returns the progress after it."""
         counted = time.monotonic()
+        epoch = self.step // self.epoch_steps
+        loader = self._loader = self._loader or self._begin_epoch(epoch)
+        terms = self._watched_step(self._next(loader).to(self.device))
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        if self.step % self.epoch_steps == 0:
+            self._loader = None
+        self.seconds += time.monotonic() - counted
+        return self._progress(epoch, terms)
+
+    def _begin_epoch(self, epoch: int) -> Iterator[Batch]:
+        """Sets network and generators up; what is left of the epoch's batches."""
         self.model.train()
+        if self.norm_statistics == "frozen":
+            freeze(self.model)
         torch.manual_seed(axis_seed(self.seed, "loss sampling", epoch))
         loader = self._batches(epoch, first_step=self.step % self.epoch_steps)
         if self._chance is not None and self.step % self.epoch_steps:
             set_chance(self._chance, self.device)  # after the loader, which draws a number of its own
         self._chance = None
-        while (batch := self._next(loader)) is not None:
-            terms = self._watched_step(batch.to(self.device))
-            for name, value in terms.items():
-                self.sums[name] = self.sums.get(name, 0.0) + value
-            self.seconds += time.monotonic() - counted
-            yield self._progress(epoch, sum(terms.values()))
-            counted = time.monotonic()
+        return loader
 
-    def _next(self, loader: Iterator[Batch]) -> Batch | None:
+    def _next(self, loader: Iterator[Batch]) -> Batch:
         started = time.monotonic()
-        batch = next(loader, None)
+        batch = next(loader)
         self.waited += time.monotonic() - started
         return batch
 
@@ -153,14 +204,16 @@ class Trainer:
         self.sums = {}
         return self.lines[-1]
 
-    def _progress(self, epoch: int, loss: float) -> dict[str, Any]:
+    def _progress(self, epoch: int, terms: Mapping[str, float]) -> dict[str, Any]:
         return {
             "epoch": epoch + 1,
             "epochs": self.recipe.epochs,
             "epoch_end": self.step % self.epoch_steps == 0,
             "step": self.step,
             "steps": self.steps,
-            "loss": loss,
+            "loss": sum(terms.values()),
+            "terms": terms,
+            "rate": self.recipe.lr * rate_factor(self.recipe, self.step - 1, self.steps),
             "images_per_s": self.images_per_s,
             "left_s": self.seconds / self.step * (self.steps - self.step),
         }
@@ -177,17 +230,21 @@ class Trainer:
             drop_last=True,
             workers=self.workers,
             first_step=first_step,
+            share=(self.group.rank, self.group.size),
         )
 
     def _step(self, batch: Batch) -> dict[str, float]:
         factor = rate_factor(self.recipe, self.step, self.steps)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
+        if self.group.rank:  # dropout and points that have nothing in common with the other processes'
+            torch.manual_seed(axis_seed(self.seed, "loss sampling", self.step, self.group.rank))
         images = batch.images.to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            outputs = self.model(images)
+            outputs = self._network(images)
         terms = self.model.loss({name: value.float() for name, value in outputs.items()}, batch)
-        values = dict(zip(terms, torch.stack([t.detach() for t in terms.values()]).tolist(), strict=True))
+        means = self.group.mean(torch.stack([t.detach() for t in terms.values()]))
+        values = dict(zip(terms, means.tolist(), strict=True))
         if not all(math.isfinite(value) for value in values.values()):
             raise DivergedError(f"the loss is not finite at step {self.step + 1} of {self.steps}: {values}")
         self.optimizer.zero_grad(set_to_none=True)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from bench.cli import main
-from bench.commands import suites
+from bench.commands import carry_out
 from bench.data.catalog import DataRoots
 from bench.plan import Choice, make_plan
 from bench.record import Status
@@ -52,7 +52,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         models.extend(cell.spec.model for cell in cells)
         return Stop()
 
-    monkeypatch.setattr(suites, "execute_all", execute_all)
+    monkeypatch.setattr(carry_out, "execute_all", execute_all)
     return models
 
 
@@ -112,7 +112,7 @@ def test_checkpoints_that_a_killed_process_left_of_a_finished_run_are_removed(
     left.write_bytes(b"")
     bench("run", "--device", "cpu", "--only", "missing")
     assert left.exists()  # of a run that failed: it goes on from there
-    monkeypatch.setattr("bench.plan.Cell.state", property(lambda cell: "done"))
-    monkeypatch.setattr(suites, "_done_rows", lambda display, _: display)
+    monkeypatch.setattr("bench.cell.Cell.state", property(lambda cell: "done"))
+    monkeypatch.setattr(carry_out, "_done_rows", lambda display, _: display)
     bench("run", "--device", "cpu", "--only", "missing")
     assert not left.exists()

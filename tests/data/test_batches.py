@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data.augment import PAD, augment
-from bench.data.batches import batches, epoch_order, steps_per_epoch
+from bench.data.batches import batches, epoch_order
+from bench.data.epochs import steps_per_epoch
 from bench.data.native.scenes import Scenes
 from bench.data.prepared import Prepared, prepare
 from bench.data.view import View

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from bench.cell import Cell
 from bench.data.catalog import DataRoots
 from bench.execute.local import Machine, execute_all
 from bench.named import load_named
-from bench.plan import Cell, Choice, make_plan
+from bench.plan import Choice, make_plan
 from bench.record import Status
 from bench.spec import Profile, Suite
 from bench.store import Store

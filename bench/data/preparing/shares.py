@@ -24,7 +24,12 @@ def chosen_ids(ids: Sequence[str], limit: int | None) -> list[str]:
 
 def share_ids(ids: Sequence[str], percent: int) -> list[str]:
     """`percent` of the ids, rounded down, but at least one."""
-    return chosen_ids(ids, max(1, len(ids) * percent // 100))
+    return chosen_ids(ids, share_count(len(ids), percent))
+
+
+def share_count(images: int, percent: int) -> int:
+    """How many images `percent` of them are."""
+    return max(1, images * percent // 100)
 
 
 def hold_out(ids: Sequence[str], percent: int) -> tuple[list[str], list[str]]:

@@ -1,0 +1,1 @@
+"""Runs in a tracker: TensorBoard, or trackio. Off by default; no record depends on it."""
