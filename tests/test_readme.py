@@ -94,7 +94,7 @@ def test_a_command_that_needs_data_is_at_least_well_formed(command: str) -> None
     parser().parse_args(shlex.split(command)[3:])
 
 
-BENCH_RUN = re.findall(r"(?:python -m |`)(bench (?:run|plan|status)\b[^#`\n…]*)", SCALING)
+BENCH_RUN = re.findall(r"(?:python -m |`)(bench (?:run|plan|status) --suite \w[^#`\n…]*)", SCALING)
 
 
 @pytest.mark.parametrize("command", BENCH_RUN)
