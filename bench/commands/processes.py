@@ -19,7 +19,7 @@ def check_processes(options: argparse.Namespace, machine: Machine) -> None:
     if count == 1:
         return
     if find_spec("accelerate") is None:
-        raise UserError('--processes needs accelerate: pip install "maskattn-bench[parallel]"')
+        raise UserError("--processes needs accelerate: python -m pip install accelerate")
     if options.executor != "local":
         raise UserError("--processes is for this machine, without --executor; a run of a cluster has one process")
     if machine.device != "cpu" and (machine.device != "cuda:0" or count > count_gpus()):

@@ -39,7 +39,7 @@ def ray_executor(options: argparse.Namespace, machine: Machine) -> Executor:
     run would have here. Raises UserError.
     """
     if find_spec("ray") is None:
-        raise UserError('--executor ray needs Ray: pip install "maskattn-bench[ray]"')
+        raise UserError("--executor ray needs Ray: python -m pip install ray")
     from bench.execute.cluster import connection
     from bench.execute.cluster.driver import Cluster, check_nodes, execute_all
 

@@ -95,7 +95,7 @@ def execute_all(cells: Sequence[Cell], store: Store, machine: Machine, on_event:
 
 def _check(options: argparse.Namespace) -> None:
     if find_spec("accelerate") is None:
-        raise UserError(f'under {LAUNCHER} it needs accelerate: pip install "maskattn-bench[parallel]"')
+        raise UserError(f"under {LAUNCHER} it needs accelerate: python -m pip install accelerate")
     if (options.processes or 1) > 1:
         raise UserError(f"--processes is for one machine without {LAUNCHER}, which says itself how many there are")
     if (options.jobs or 1) > 1 or options.executor != "local":

@@ -50,7 +50,7 @@ def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str], more: list[st
 
 def test_without_ray_it_says_how_to_get_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.commands.ray_cluster.find_spec", lambda name: None)
-    assert 'pip install "maskattn-bench[ray]"' in mistake(capsys, "--executor", "ray")
+    assert "python -m pip install ray" in mistake(capsys, "--executor", "ray")
 
 
 @NO_RAY
