@@ -35,7 +35,7 @@ class Cell:
 
     @property
     def seconds(self) -> float | None:
-        """By past runs."""
+        """By past runs, where these ran on the same hardware."""
         return self.past.seconds
 
     @property
@@ -72,6 +72,6 @@ def with_times(cells: Sequence[Cell], store: Store) -> list[Cell]:
 
 
 def trains_by_steps(spec: RunSpec) -> bool:
-    """Whether its run has a training that several processes can share; a floor and an oracle have none."""
+    """Whether its run has a training of steps, which several processes can share; a floor and an oracle have none."""
     entry = find_model(spec.model)
     return entry.is_network and not entry.is_floor

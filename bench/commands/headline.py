@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from bench.cell import Cell
+from bench.cell import Cell, trains_by_steps
 from bench.disk import amount
 from bench.display import duration
-from bench.estimate.work import data_of, is_trained, opened
+from bench.estimate.work import data_of, opened
 from bench.plan import EMBEDDED, Plan
 from bench.spec import Profile
 
@@ -32,7 +32,9 @@ def headline(name: str, profile: Profile, plan: Plan, chosen: list[Cell], jobs: 
     if not chosen:
         return text
     known = [cell.seconds for cell in chosen if cell.seconds is not None]
-    times = [f"about {duration(sum(known))} for {len(known)} by past runs"] if known else []
+    places = {h.name for cell in chosen if cell.seconds is not None for h in cell.past.by_hardware}
+    where = f" ({'; '.join(sorted(places))})" if places else ""
+    times = [f"about {duration(sum(known))} for {len(known)} by past runs{where}"] if known else []
     if len(known) < len(chosen):
         times.append(f"no past run tells for {len(chosen) - len(known)} (this profile: {profile.summary})")
     disk = amount(disk_needed(chosen, profile.keep_weights, jobs))
@@ -56,6 +58,6 @@ def disk_needed(cells: list[Cell], keep_weights: bool, jobs: int) -> int:
     """At most, in bytes. How many images a whole split of somebody's own data has is known where it is prepared."""
     prepared = opened(cells)
     images = sum(data_of(cell, prepared).val or 0 for cell in cells)
-    trained = sum(is_trained(cell.spec) for cell in cells)
+    trained = sum(trains_by_steps(cell.spec) for cell in cells)
     weights = trained * WEIGHT_BYTES if keep_weights else 0
     return len(cells) * RECORD_BYTES + images * IMAGE_BYTES + weights + min(jobs, trained) * CHECKPOINT_BYTES

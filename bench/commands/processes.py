@@ -22,7 +22,7 @@ def check_processes(options: argparse.Namespace, machine: Machine) -> None:
         raise UserError("--processes needs accelerate: python -m pip install accelerate")
     if options.executor != "local":
         raise UserError("--processes is for this machine, without --executor; a run of a cluster has one process")
-    if machine.device != "cpu" and (machine.device != "cuda:0" or count > count_gpus()):
+    if machine.device != "cpu" and (machine.device not in ("cuda", "cuda:0") or count > count_gpus()):
         found = f"--device {options.device}, and this machine shows {count_gpus()} CUDA devices"
         raise UserError(f"--processes {count} takes the GPUs from 0 on, one each; got {found}; or use --device cpu")
 

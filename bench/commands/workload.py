@@ -21,6 +21,8 @@ from bench.measure.cost_records import readable_costs
 from bench.plan import Plan
 from bench.spec import Profile
 
+NOT_COUNTED = "the dataset's official number, or the most that the profile takes"
+UNKNOWN = "not known before their data is prepared"
 TO_RUN = ("started", "missing", "pending", "failed")  # what `bench run` would take in hand
 
 
@@ -77,32 +79,51 @@ def workload_lines(work: Workload, profile: Profile, prices: Mapping[Hardware, f
     """Of what is left to run, then of each dataset that is not here."""
     for reason in work.unreadable:
         yield f"not read: {reason}"
-    if work.left:
-        yield from _lines(work.left, prices)
-        yield f"disk: {_disk(work.left, profile)}"
+    if work.left and not work.absent:
+        yield from _lines(work.left, profile, prices)
+    elif work.left:
+        names = ", ".join(dict.fromkeys(run.cell.spec.dataset for run in work.left))
+        yield from _block(f"{names}: {len(work.left)} to run", work.left, profile, prices)
     for name, runs in work.absent.items():
-        first, *rest = _lines(runs, prices)
-        yield f"{name}, not here: {len(runs)} runs, {_steps_each(runs)}"
-        yield from (f"  {line}" for line in (first, *rest, f"disk: {_disk(runs, profile)}"))
+        yield from _block(f"{name}, not here: {len(runs)} runs", runs, profile, prices)
 
 
-def _lines(runs: Sequence[Planned], prices: Mapping[Hardware, float]) -> Iterator[str]:
+def _block(title: str, runs: Sequence[Planned], profile: Profile, prices: Mapping[Hardware, float]) -> Iterator[str]:
+    yield f"{title}, {_steps_each(runs)}"
+    yield from (f"  {line}" for line in _lines(runs, profile, prices))
+
+
+def _lines(runs: Sequence[Planned], profile: Profile, prices: Mapping[Hardware, float]) -> Iterator[str]:
     total = summed(runs)
-    notes = [f"of {total.inexact} runs by the dataset's official number"] if total.inexact else []
-    notes += [f"of {total.unknown_work} runs not known before their data is prepared"] if total.unknown_work else []
+    notes = [f"of {total.inexact} runs not counted: {NOT_COUNTED}"] if total.inexact else []
+    notes += [f"without {total.unknown_work} runs, {UNKNOWN}"] if total.unknown_work else []
     note = f" (images {'; '.join(notes)})" if notes else ""
     seen = f"{counted(total.trained)} images trained on and {counted(total.evaluated)} evaluated, once for each pass"
-    yield f"work: {counted(total.steps)} steps, {seen}{note}"
-    yield f"FLOPs: {_flops(total)}"
+    begun = sum(run.cell.place is not None for run in runs)
+    whole = f"; begun runs ({begun}) are counted whole" if begun else ""
+    known = f"{counted(total.steps)} steps, {seen}{note}{whole}"
+    yield f"work: {known if total.unknown_work < total.runs else UNKNOWN}"
+    can = any(run.setting for run in runs)  # be calibrated
+    yield f"FLOPs: {_flops(total, can)}"
     for hardware, time in sorted(total.times.items(), key=lambda item: item[0].name):
         yield f"time on {hardware.name}: {_time(time, prices.get(hardware))}"
     if not total.times:
-        yield "time: no finished run and no calibration tells; `--calibrate` measures this machine"
+        hint = (
+            "; `--calibrate` measures this machine" if can else ", and `--calibrate` cannot (oracles, unprepared data)"
+        )
+        yield f"time: no finished run and no calibration tells{hint}"
+    yield f"disk: {_disk(runs, profile)}"
 
 
-def _flops(total: Summary) -> str:
-    if total.unknown_flops and not total.flops:
-        return "not known, these networks have no count at this size; `--calibrate` counts them"
+def _flops(total: Summary, can_be_calibrated: bool) -> str:
+    if not total.flops and not total.unknown_flops:
+        return "none, floors and oracles have none"
+    if not total.flops and total.unknown_work:
+        return UNKNOWN
+    if not total.flops:
+        return (
+            "not known, these networks have no count at this size" + "; `--calibrate` counts them" * can_be_calibrated
+        )
     text = f"{total.flops:.2e} multiply-adds".replace("e+", "e") + f", a training step as {PASSES} forward passes"
     forms = ", ".join(dict.fromkeys(form for forms in total.counted_at for form in forms.split(", ")))
     notes = [f"{sum(total.counted_at.values())} runs by a count in another form ({forms})"] if forms else []
@@ -124,7 +145,8 @@ def _disk(runs: Sequence[Planned], profile: Profile) -> str:
     cells = [run.cell for run in runs]
     text = f"up to {amount(disk_needed(cells, profile.keep_weights, 1))} of results"
     data = preparation_bytes(cells, opened(cells))
-    return text + (f", about {amount(data)} of data to prepare" if data else "")
+    text += f", about {amount(data)} of data to prepare" if data else ""
+    return text + (f", without the images that are {UNKNOWN}" if any(run.work is None for run in runs) else "")
 
 
 def _steps_each(runs: Sequence[Planned]) -> str:
@@ -132,7 +154,7 @@ def _steps_each(runs: Sequence[Planned]) -> str:
     texts = list(dict.fromkeys(counted(count) for count in steps))
     if not texts:
         return "no steps"
-    return f"{texts[0]} steps each" if len(texts) == 1 else f"{texts[0]} to {texts[-1]} steps each"
+    return f"{' to '.join(dict.fromkeys((texts[0], texts[-1])))} steps a training"
 
 
 def counted(number: int) -> str:

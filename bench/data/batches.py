@@ -7,6 +7,7 @@ any number of workers, and a run resumed at (epoch, step) continues exactly.
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -96,8 +97,16 @@ def batches(
     whole = (order[step * batch_size : (step + 1) * batch_size] for step in range(first_step, steps))
     plan = [rows[share_of(len(rows), *share)] for rows in whole]
     dataset = EpochBatches(data, plan, seed, epoch, augmentation)
-    loader: DataLoader[Any] = DataLoader(dataset, batch_size=None, num_workers=workers)
+    loader: DataLoader[Any] = DataLoader(dataset, batch_size=None, num_workers=workers, worker_init_fn=_hear_nothing)
     return iter(loader)
+
+
+def _hear_nothing(_worker: int) -> None:
+    """A signal to all processes of a job is for the run, which leaves in order: a worker that died of it, as torch has
+    it do, would make the run fail.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def epoch_order(images: int, seed: int, epoch: int) -> list[int]:

@@ -131,7 +131,8 @@ class Images(Strict):
 
 class Calibration(Strict):
     """One setting on one machine. `steps`: None for a floor, which is fitted in one pass. `flops`: as network.json has
-    them. `load`: the machine's 1-minute load average when it began.
+    them. `load`: the machine's 1-minute load average by other programs: before the command's first calibration, or more
+    than our own threads can be of it when this one began.
     """
 
     schema_version: Literal[1] = 1

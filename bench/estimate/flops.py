@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.cell import Cell
+from bench.cell import Cell, trains_by_steps
 from bench.estimate.calibration import Calibration
-from bench.estimate.work import Work, is_trained
+from bench.estimate.work import Work
 from bench.measure.cost_records import CLASSES, TASK, CostRecord
 from bench.spec import RunSpec
 
@@ -29,7 +29,7 @@ def flops_of(
     cell: Cell, work: Work, classes: int | None, costs: Sequence[CostRecord], calibrations: Sequence[Calibration]
 ) -> Flops | None:
     """A floor and an oracle have none: 0. None where no count of the network at this size is known."""
-    if not is_trained(cell.spec):
+    if not trains_by_steps(cell.spec):
         return Flops(0.0, None)
     spec, own = cell.spec, work.untrained + work.evaluated
     passes = {spec.size: PASSES * work.trained + own} | {other.size: work.evaluated for other in spec.also_at}

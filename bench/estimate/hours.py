@@ -6,7 +6,7 @@ Times are of runs one after the other. What nothing tells is counted, never gues
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bench.cell import Cell
@@ -20,7 +20,9 @@ from models.registry import find
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one run, what is left of it where it was begun. `is_shared`: other programs ran beside its calibration."""
+    """Of one run, what is left of it where it was begun: by calibration the steps that are left and what follows them,
+    by past runs the share of the steps. `is_shared`: other programs ran beside its calibration.
+    """
 
     seconds: float
     by: Literal["past runs", "calibration"]
@@ -141,10 +143,11 @@ def _estimates(
     cell: Cell, work: Work | None, setting: Setting | None, calibrations: Sequence[Calibration]
 ) -> dict[Hardware, Estimate]:
     left = 1.0 - cell.place["step"] / cell.place["steps"] if cell.place else 1.0
+    rest = replace(work, trained=round(left * work.trained), untrained=0) if work and cell.place else work
     found = {
-        one.hardware: Estimate(left * calibrated_seconds(one, work), "calibration", one.is_shared)
+        one.hardware: Estimate(calibrated_seconds(one, rest), "calibration", one.is_shared)
         for one in calibrations
-        if work is not None and one.setting == setting
+        if rest is not None and one.setting == setting
     }
     past = {hardware: Estimate(left * seconds, "past runs") for hardware, seconds in cell.past.by_hardware.items()}
     return {**found, **past}

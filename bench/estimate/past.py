@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import mean
+from typing import Any
 
 from bench.estimate.calibration import Hardware
 from bench.record import Record
@@ -22,9 +25,12 @@ class Past:
 
     @classmethod
     def of(cls, record: Record) -> Past:
-        seconds = seconds_of(record)
-        alone = record.attempt.get("processes", 1) == 1  # several processes take another time, and which is not told
-        times = {} if seconds is None or not alone else {record.run_id: (Hardware.of(record.attempt), seconds)}
+        seconds, attempts = seconds_of(record), _attempts(record)
+        hardware = {Hardware.of(one) for one in attempts}
+        alone = all(one.get("processes", 1) == 1 for one in attempts)  # several take another time, not told which
+        times = {}
+        if seconds is not None and alone and len(hardware) == 1:
+            times = {record.run_id: (hardware.pop(), seconds)}
         return cls(times, record.network.flops if record.network else None)
 
     def __add__(self, other: Past) -> Past:
@@ -32,8 +38,9 @@ class Past:
 
     @property
     def seconds(self) -> float | None:
-        """The mean, whatever they ran on."""
-        return mean(seconds for _, seconds in self.times.values()) if self.times else None
+        """The mean; None where there are none, or of several kinds of hardware, whose mean tells of no machine."""
+        several = len({hardware for hardware, _ in self.times.values()}) != 1
+        return None if several else mean(seconds for _, seconds in self.times.values())
 
     @property
     def by_hardware(self) -> Mapping[Hardware, float]:
@@ -49,6 +56,16 @@ def seconds_of(record: Record) -> float | None:
     """How long a finished run took; None where it did not finish or its attempt does not say."""
     seconds = record.attempt.get("seconds_total")
     return seconds if record.status.state == "done" and isinstance(seconds, int | float) else None
+
+
+def _attempts(record: Record) -> list[Mapping[str, Any]]:
+    """The attempt that ended a run and those that it went on from: the time is of all. One that is gone is empty."""
+    found: list[Mapping[str, Any]] = [record.attempt]
+    while resumed := found[-1].get("resumed"):
+        found.append({})
+        with suppress(OSError, ValueError):
+            found[-1] = json.loads((record.folder / "attempts" / f"{resumed['made_by']['attempt']}.json").read_bytes())
+    return found
 
 
 def pasts(planned: Iterable[tuple[RunSpec, Past]], wanted: Iterable[RunSpec], store: Store) -> Mapping[str, Past]:

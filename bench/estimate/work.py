@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cell import Cell
+from bench.cell import Cell, trains_by_steps
 from bench.data.epochs import steps_per_epoch
 from bench.data.native.category_tables import table
 from bench.data.native.scenes import CATEGORIES, SIZES, Scenes
@@ -91,17 +91,11 @@ def work_of(spec: RunSpec, data: Data) -> Work | None:
         return None
     images = share_count(data.train or 0, spec.budget.train_percent)
     steps, trained = 0, images if network.is_floor else 0
-    if is_trained(spec):
+    if trains_by_steps(spec):
         steps = steps_per_epoch(images, spec.recipe.batch_size, drop_last=True) * spec.recipe.epochs
         trained = steps * min(spec.recipe.batch_size, images)
-    untrained = data.val if is_trained(spec) else 0
+    untrained = data.val if trains_by_steps(spec) else 0
     return Work(steps, trained, untrained, data.val, data.val * len(spec.also_at), data.exact)
-
-
-def is_trained(spec: RunSpec) -> bool:
-    """Whether it takes steps: neither a floor nor an oracle."""
-    network = find(spec.model)
-    return network.is_network and not network.is_floor
 
 
 def preparation_bytes(cells: Iterable[Cell], prepared: Opened) -> int:

@@ -17,7 +17,7 @@ from statistics import quantiles
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.cell import Cell
+from bench.cell import Cell, trains_by_steps
 from bench.data.native.stand_in import StandIn
 from bench.data.prepared import Prepared, load, prepare
 from bench.estimate.calibration import Calibration, Hardware, Images, Seconds, Setting, Steps
@@ -28,7 +28,6 @@ from bench.spec import Budget, OtherSize
 from bench.stop import Stop
 from bench.store import Store
 from models.categories import Categories
-from models.registry import find
 
 WARM_UP = 3  # steps that are left out: allocators, libraries and clocks are not ready
 STEPS = 20
@@ -69,14 +68,14 @@ def calibrate(wanted: Iterable[Wanted], machine: Machine, done: Done) -> Stop:
     before.
     """
     with TemporaryDirectory(prefix="bench-calibration-") as folder:
-        root, store = Path(folder), Store(Path(folder) / "results")
+        root, store, before = Path(folder), Store(Path(folder) / "results"), os.getloadavg()[0]
         cells = {cell.spec.run_id: (one, cell) for one in wanted for cell in [_short(one, root)]}
         heard: dict[str, _Heard] = {run_id: _Heard() for run_id in cells}
         loads: dict[str, float] = {}
 
         def event(cell: Cell, message: dict[str, Any]) -> None:
             run_id = cell.spec.run_id
-            loads.setdefault(run_id, os.getloadavg()[0])
+            loads.setdefault(run_id, max(before, os.getloadavg()[0] - machine.threads))
             heard[run_id].hear(message, cell.spec.recipe.batch_size)
             if message["kind"] == "end" and message["status"] is not None:
                 one = cells[run_id][0]
@@ -89,7 +88,7 @@ def calibrate(wanted: Iterable[Wanted], machine: Machine, done: Done) -> Stop:
 def _short(wanted: Wanted, root: Path) -> Cell:
     """The run of the setting that is measured: one epoch of a few steps, on pictures prepared below `root`."""
     spec, source = wanted.cell.spec, StandIn(wanted.categories)
-    batches = FLOOR_BATCHES if find(spec.model).is_floor else WARM_UP + STEPS
+    batches = WARM_UP + STEPS if trains_by_steps(spec) else FLOOR_BATCHES
     images = batches * spec.recipe.batch_size
     train = prepare(source, "train", spec.size, images, root, processes=1)
     val = prepare(source, "val", spec.size, IMAGES, root, processes=1)
@@ -124,9 +123,11 @@ def _result(wanted: Wanted, cell: Cell, store: Store, heard: _Heard, load_averag
     return found.status.reason or found.status.state if isinstance(found, Record) else "it left no record"
 
 
-def _calibration(wanted: Wanted, record: Record, heard: _Heard, cell: Cell, load_average: float) -> Calibration:
+def _calibration(wanted: Wanted, record: Record, heard: _Heard, cell: Cell, load_average: float) -> Calibration | str:
     attempt = record.attempt
     hardware, steps = Hardware.of(attempt), _steps(heard)
+    if steps is None and trains_by_steps(record.spec):
+        return "its steps were too short to be told apart"
     assert hardware is not None
     assert record.network is not None
     assert cell.train is not None

@@ -37,6 +37,7 @@ class Member:
     def __init__(self, rank: int, size: int, meeting: str, device: str) -> None:
         context = get_context("fork")
         self.name = f"process {rank} of {size}"
+        self._last_words: str | None = None
         self._said, says = context.Pipe(duplex=False)
         place = (rank, size, meeting, device)
         self.process = context.Process(target=_follow, args=(says, os.getpid(), *place), name=self.name)
@@ -50,7 +51,9 @@ class Member:
             return None
         with suppress(EOFError, OSError):
             if self._said.poll():
-                return f"{self.name}: {self._said.recv()}"
+                self._last_words = self._said.recv()
+        if self._last_words is not None:
+            return f"{self.name}: {self._last_words}"
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return f"{self.name} {how}"
 

@@ -47,12 +47,13 @@ def together(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse
 
     def led(options: argparse.Namespace) -> int:
         if processes() == 1:
+            _check_alone()
             return command(options)
         rank = _number("RANK", 0)
         try:
             _check(options)
         except UserError:
-            if rank:
+            if _number("LOCAL_RANK", 0):  # the first of each machine says it, since machines may differ
                 return MISTAKE
             raise
         group = _join(rank, "cpu" if options.device == "cpu" or not count_gpus() else "cuda")
@@ -93,6 +94,12 @@ def execute_all(cells: Sequence[Cell], store: Store, machine: Machine, on_event:
     return stop
 
 
+def _check_alone() -> None:
+    """Raises UserError where several processes were asked for of a launcher that does not tell them of each other."""
+    if os.environ.get("ACCELERATE_USE_CPU") == "True" and "MASTER_ADDR" in os.environ:
+        raise UserError(f"`accelerate launch` joins no processes without GPUs; use {LAUNCHER}, or --processes N alone")
+
+
 def _check(options: argparse.Namespace) -> None:
     if find_spec("accelerate") is None:
         raise UserError(f"under {LAUNCHER} it needs accelerate: python -m pip install accelerate")
@@ -102,6 +109,10 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"under {LAUNCHER} there is one run at a time, on all its processes: no --jobs, no --executor")
     if ":" in options.device:
         raise UserError(f"under {LAUNCHER} each process has a GPU of its own: --device is cuda, not {options.device}")
+    gpus = 0 if options.device == "cpu" else count_gpus()
+    if gpus and processes_here() > gpus:
+        asked = f"{processes_here()} processes on this machine, which shows {gpus} CUDA devices"
+        raise UserError(f"{asked}: each takes one; use at most {gpus}, or --device cpu")
 
 
 def _join(rank: int, device: str) -> Group:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from bench.track.choices import TRACKERS, folder_of
 from bench.track.writer import write_down
 
 HEARD = ("attempt", "resumed", "step", "end")
+MOST = 100_000  # messages that wait for a tracker: some 100 MB
 PATIENCE = 120.0  # seconds for writing what is left when all runs have ended
 
 
@@ -31,7 +33,7 @@ def tracked(name: str | None, results: Path, on_event: Event, say: Callable[[str
     if name is None:
         yield on_event
         return
-    say(f"tracked; to see it: {TRACKERS[name].show.format(folder=folder_of(name, results))}")
+    say(f"tracked; to see it: {TRACKERS[name].show.format(folder=shlex.quote(str(folder_of(name, results))))}")
     with Tracking(name, results, say) as tracking:
 
         def both(cell: Cell, message: dict[str, Any]) -> None:
@@ -48,7 +50,7 @@ class Tracking:
         self.name, self.results, self.say = name, results.resolve(), say
         self.folder = folder_of(name, results.absolute())
         self.said = False
-        self.messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.messages: queue.Queue[Any] = queue.Queue(MOST)
         self.process: Any = None
 
     def hear(self, cell: Cell, message: dict[str, Any]) -> None:
@@ -57,7 +59,7 @@ class Tracking:
         if self.process is None and not self.said:
             self._start()
         if self.process is not None:
-            self.messages.put((cell.spec, message))
+            self._tell((cell.spec, message))
             self._say_complaints()
 
     def __enter__(self) -> Tracking:
@@ -66,7 +68,7 @@ class Tracking:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self.process is None:
             return
-        self.messages.put(None)
+        self._tell(None)
         try:
             self.process.join(0.0 if kind is KeyboardInterrupt else PATIENCE)
         finally:
@@ -90,6 +92,13 @@ class Tracking:
         self.process = process
         theirs.close()
         threading.Thread(target=self._pass_on, daemon=True).start()
+
+    def _tell(self, what: Any) -> None:
+        try:
+            self.messages.put_nowait(what)
+        except queue.Full:  # it hangs, is too slow, or died long ago
+            self._say("it does not keep up")
+            self.process.kill()
 
     def _pass_on(self) -> None:
         """A connection is full when its reader hangs: this thread may wait for it."""

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import bench.commands.calibrate
+from bench.cell import Cell
 from bench.cli import main
 from bench.commands.calibrate import this_machine
-from bench.commands.workload import counted, hours
+from bench.commands.headline import headline
+from bench.commands.workload import Workload, counted, hours, workload_lines
 from bench.data.native.scenes import CATEGORIES
 from bench.estimate.calibration import Hardware, Setting, write_calibration
+from bench.estimate.hours import planned
+from bench.estimate.past import Past
 from bench.execute.calibrating import Done, Wanted, this_hardware
 from bench.execute.local import Machine
+from bench.plan import Plan as Runs
+from bench.settings import profile_named
 from bench.stop import Stop
-from tests.estimate.calibrations import GPU, calibration
+from tests.estimate.calibrations import GPU, HERE, calibration
+from tests.specs import spec_of_size
 
 SUITE = """
 name: one
@@ -145,26 +153,59 @@ def of_the_gpu(**changes: Any) -> Any:
             "precision": "mixed",
         }
     )
-    from tests.specs import spec_of_size
-
     return calibration(spec_of_size("32x32"), CATEGORIES, GPU, setting=setting, **changes)
 
 
 def test_datasets_that_are_not_here_are_told_and_calibrated(plan: Plan, timed: list[str]) -> None:
     _, text = plan("--calibrate", "--datasets", "coco", datasets="coco")
     lines = text.splitlines()
-    start = lines.index("coco, not here: 4 runs, 16 steps each")
+    start = lines.index("coco, not here: 4 runs, 16 steps a training")
     assert lines[start + 1] == (
         "  work: 64 steps, 512 images trained on and 128 evaluated, once for each pass "
-        "(images of 4 runs by the dataset's official number)"
+        "(images of 4 runs not counted: the dataset's official number, or the most that the profile takes)"
     )
     assert timed == ["unet-small", "detr-small"]
     assert "batch 8, 133 classes: 4 s a step" in text
+    _, text = plan("--models", "unet-small", datasets="coco")  # scenes in its place, named as such
+    lines = text.splitlines()
+    start = lines.index("scenes: 2 to run, 16 steps a training")
+    assert lines[start + 1] == "  work: 32 steps, 256 images trained on and 64 evaluated, once for each pass"
+    assert [line for line in lines[start:] if not line.startswith(" ")][1:] == [
+        "coco, not here: 2 runs, 16 steps a training"
+    ]
     _, text = plan("--json", "--datasets", "coco", datasets="coco")
     found = json.loads(text)
     assert found["runs"] == []
     assert found["absent"]["coco"]["steps"] == 64
     assert found["absent"]["coco"]["time"][0]["runs_by_calibration"] == 2
+
+
+def test_what_cannot_be_calibrated_is_not_told_to_be(plan: Plan) -> None:
+    _, text = plan("--models", "oracle-nearest")
+    assert text.splitlines()[-3:] == [
+        "FLOPs: none, floors and oracles have none",
+        "time: no finished run and no calibration tells, and `--calibrate` cannot (oracles, unprepared data)",
+        "disk: up to 1 MB of results, about 146 kB of data to prepare",  # 16 x (32 x 32 x 5 + 4000)
+    ]
+
+
+def test_of_own_data_that_is_not_prepared_no_number_is_made_up() -> None:
+    own = Cell(spec_of_size("64x64").model_copy(update={"dataset": "mine"}), None)
+    runs = planned([own, Cell(own.spec, None)], {}, [], [])
+    unknown = "not known before their data is prepared"
+    assert list(workload_lines(Workload(runs, {}, [], []), profile_named("paper"), {})) == [
+        f"work: {unknown}",
+        f"FLOPs: {unknown}",
+        "time: no finished run and no calibration tells, and `--calibrate` cannot (oracles, unprepared data)",
+        f"disk: up to 3 GB of results, without the images that are {unknown}",
+    ]
+
+
+def test_of_begun_runs_it_is_said_that_their_work_is_counted_whole() -> None:
+    cell = Cell(spec_of_size("64x64"), None, place={"step": 5, "steps": 10, "epoch": 1, "epochs": 2})
+    runs = planned([cell, replace(cell, place=None)], {}, [], [])
+    first, *_ = workload_lines(Workload(runs, {}, [], []), profile_named("smoke"), {})
+    assert first.endswith(", once for each pass; begun runs (1) are counted whole")
 
 
 def test_json_is_nothing_but_json_and_has_every_run(plan: Plan, timed: list[str]) -> None:
@@ -220,3 +261,12 @@ def test_this_machine_is_named_as_runs_name_it() -> None:
     assert isinstance(this_hardware(machine), Hardware)
     assert this_hardware(machine).threads == machine.threads
     assert machine.jobs == 1
+
+
+def test_the_time_by_past_runs_says_where_these_ran() -> None:
+    cells = [Cell(spec_of_size("64x64"), None, past=Past({"a": (GPU, 60.0)})), Cell(spec_of_size("32x32"), None)]
+    plan = Runs(tuple(cells), (), {}, {})
+    text = headline("one", profile_named("smoke"), plan, cells)
+    assert f"time: about 1 min 00 s for 1 by past runs ({GPU.name}); no past run tells for 1 " in text
+    both = replace(cells[0], past=Past({"a": (GPU, 60.0), "b": (HERE, 600.0)}))
+    assert "time: no past run tells for 2 " in headline("one", profile_named("smoke"), plan, [both, cells[1]])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -57,6 +58,17 @@ def test_crowds_keep_their_semantic_label(prepared: Prepared) -> None:
         for semantic, segments, table in zip(batch.semantic, batch.segments, batch.tables, strict=True):
             for number, segment in table.items():
                 assert (semantic[segments == number] == segment.category).all()
+
+
+def test_workers_leave_signals_to_the_run(prepared: Prepared) -> None:
+    """SIGTERM reaches every process of a job, as Slurm sends it: the run stops in order, so its workers go on."""
+    settings = {"seed": 0, "epoch": 0, "augmentation": PAPERS, "shuffle": True, "drop_last": False}
+    found = batches(prepared, 1, **settings, workers=2)
+    first = [next(found), next(found)]
+    pids = [str(worker.pid) for worker in found._workers]  # type: ignore[attr-defined]
+    assert len(pids) == 2
+    subprocess.run(["kill", "-TERM", *pids], check=True)  # by another process than the one that started them
+    assert same([*first, *found], epoch(prepared, 1))
 
 
 @pytest.mark.parametrize("workers", [1, 4])

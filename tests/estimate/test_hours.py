@@ -82,7 +82,15 @@ def test_past_runs_win_on_their_own_hardware() -> None:
 def test_of_a_run_that_was_begun_what_is_left_counts() -> None:
     cell = replace(cell_of(), place={"step": 9, "steps": 12, "epoch": 2, "epochs": 2})
     found = only(cell, calibration(cell.spec, CATEGORIES))
-    assert found.estimates[HERE].seconds == pytest.approx(65.5 / 4)
+    assert found.estimates[HERE].seconds == 10.0 + 24 * 0.5 + 20 * 0.125  # 3 steps of 8; not evaluated untrained again
+    past = replace(cell, past=Past({"a": (HERE, 100.0)}))
+    assert only(past).estimates[HERE].seconds == 25.0
+
+
+def test_a_run_that_has_only_its_evaluation_left_takes_that() -> None:
+    cell = replace(cell_of(), place={"step": 12, "steps": 12, "epoch": 2, "epochs": 2})
+    found = only(cell, calibration(cell.spec, CATEGORIES))
+    assert found.estimates[HERE].seconds == 10.0 + 20 * 0.125
 
 
 def test_sums_say_of_how_many_runs_they_are() -> None:
@@ -107,7 +115,8 @@ def test_an_oracle_cannot_be_calibrated() -> None:
 
 def test_merging_what_past_runs_tell_counts_each_once() -> None:
     one, two = Past({"a": (HERE, 1.0)}, 5.0), Past({"a": (HERE, 1.0), "b": (GPU, 4.0)})
-    assert (one + two + two).seconds == 2.5
+    assert (one + two + two).seconds is None  # the mean of two machines is the time of none
+    assert (one + one + Past({"c": (HERE, 2.0)})).seconds == 1.5
     assert (two + one).flops == 5.0
     assert (one + two).by_hardware == {HERE: 1.0, GPU: 4.0}
     assert Past().seconds is None

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import bench.execute.calibrating as calibrating
 from bench.cell import Cell
 from bench.estimate.calibration import read_calibrations
-from bench.execute.calibrating import IMAGES, STEPS, WARM_UP, _Heard, _seconds, _steps
+from bench.execute.calibrating import IMAGES, STEPS, WARM_UP, Wanted, _Heard, _seconds, _steps
+from bench.execute.local import Machine
 from bench.spec import RunSpec
+from bench.stop import Stop
+from bench.store import Store
 from tests.specs import spec_of_size
 
 SUITE = """
@@ -90,6 +97,39 @@ def test_of_a_floor_the_pass_over_the_images_is_taken() -> None:
     found = _seconds(attempt, None, cell_of(model="majority", options={}), 64)
     assert (found.train_image, found.untrained_image) == (0.05, None)
     assert found.fixed == pytest.approx(0.8)
+
+
+def wanted(**changes: Any) -> Wanted:
+    return Wanted(cell_of(**changes), None, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("before", "told"), [(0.1, [0.1, 0.1]), (1.5, [1.5, 1.5])])
+def test_the_load_of_our_own_calibrations_is_not_that_of_other_programs(
+    monkeypatch: pytest.MonkeyPatch, before: float, told: list[float]
+) -> None:
+    """Two threads: after the first calibration the load is two, which is our own."""
+    loads = iter([before, 1.0, 2.0])
+    monkeypatch.setattr(os, "getloadavg", lambda: (next(loads), 0.0, 0.0))
+    monkeypatch.setattr(calibrating, "_short", lambda one, root: one.cell)
+    monkeypatch.setattr(calibrating, "_result", lambda one, cell, store, heard, load: load)
+
+    def execute_all(cells: Sequence[Cell], store: Store, machine: Machine, on_event: Any, fail_fast: bool) -> Stop:
+        for cell in cells:
+            store.folder(cell.spec.run_id).mkdir(parents=True)
+            on_event(cell, {"kind": "end", "status": "done"})
+        return Stop()
+
+    monkeypatch.setattr(calibrating, "execute_all", execute_all)
+    found: list[Any] = []
+    machine = Machine(device="cpu", jobs=1, threads=2, keep_weights=True, checkpoint_minutes=1, stall_s=9)
+    calibrating.calibrate([wanted(seed=0), wanted(seed=1)], machine, lambda cell, load: found.append(load))
+    assert found == told
+
+
+def test_a_training_whose_steps_were_not_heard_is_not_taken_for_a_floor() -> None:
+    record: Any = SimpleNamespace(attempt={}, spec=cell_of(model="unet-small", options={}).spec)
+    found = calibrating._calibration(wanted(), record, _Heard(), cell_of(), 0.0)
+    assert found == "its steps were too short to be told apart"
 
 
 def bench(folder: Path, *words: str) -> str:

@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.execute import launched
+from bench.commands.processes import check_processes
+from bench.errors import UserError
+from bench.execute import followers, launched
+from bench.execute.local import Machine
 from tests.execute.commands import SUITE, attempt, children, finish, is_alive, saved_steps, start, the_run, wait_for
 
 PROFILE = """
@@ -143,6 +147,57 @@ def test_under_torchrun_it_says_itself_how_many_there_are(folder: Path, monkeypa
         assert code == 2
         assert text.startswith("bench: --processes is for one machine without torchrun") == (rank == "0")
         assert rank == "0" or not text
+
+
+def test_the_process_that_failed_is_named_not_one_that_lost_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the one that lost it ends first, and whoever asks twice."""
+
+    def last_words(says: Any, _first: int, rank: int, *_place: Any) -> None:
+        time.sleep(0.3 * (rank - 1))
+        says.send("RuntimeError: Connection closed by peer" if rank == 1 else "ValueError: a damaged image")
+
+    monkeypatch.setattr(followers, "_follow", last_words)
+    members = [followers.Member(rank, 3, "", "cpu") for rank in (1, 2)]
+    members[0].process.join()
+    found = [followers._why_failed(members, RuntimeError("Connection closed by peer")) for _ in range(2)]
+    assert found == ["process 2 of 3: ValueError: a damaged image"] * 2
+
+
+def test_the_first_gpu_has_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.commands.processes.count_gpus", lambda: 2)
+    for device in ("cuda", "cuda:0", "cuda:1"):
+        machine = Machine(device, 1, 1, False, 1, 1, processes=2)
+        if device != "cuda:1":
+            check_processes(Namespace(device=device, executor="local"), machine)
+            continue
+        with pytest.raises(UserError, match="takes the GPUs from 0 on"):
+            check_processes(Namespace(device=device, executor="local"), machine)
+
+
+def test_a_launcher_that_starts_more_processes_than_gpus_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before they join, by the first of each machine: machines may differ."""
+    monkeypatch.setattr(launched, "count_gpus", lambda: 2)
+    monkeypatch.setattr(launched, "_join", lambda *place: pytest.fail("they would wait for each other"))
+    options = Namespace(device="auto", processes=None, jobs=None, executor="local")
+    command = launched.together(lambda options: 0)
+    for name, value in {"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "RANK": "4", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="4 processes on this machine, which shows 2 CUDA devices"):
+        command(options)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert command(options) == 2
+
+
+def test_accelerate_launch_without_gpus_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --num_processes 2 it starts one process, and says so in no variable."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    command = launched.together(lambda options: 0)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    assert command(Namespace()) == 0  # --num_processes 1
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with pytest.raises(UserError, match="accelerate launch"):
+        command(Namespace())
 
 
 def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:

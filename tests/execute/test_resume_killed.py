@@ -20,7 +20,16 @@ from bench.plan import Choice, make_plan
 from bench.record import Status
 from bench.spec import Profile, Suite
 from bench.store import Store
-from tests.execute.commands import finish, saved_steps, start, the_run, training_process, wait_for, write_suite
+from tests.execute.commands import (
+    finish,
+    is_alive,
+    saved_steps,
+    start,
+    the_run,
+    training_process,
+    wait_for,
+    write_suite,
+)
 
 EPOCHS, IMAGES = 16, 32  # sixteen steps an epoch, 256 in all
 KILLS, OF_COMMANDS = 20, 4  # of the whole process group of a `bench run`; the others hit the run's process alone
@@ -71,7 +80,7 @@ class Killer:
 def kill_the_run(cell: Cell, store: Store, target: int, chance: random.Random) -> None:
     killer = Killer(target, chance)
     execute_all([cell], store, MACHINE, killer, fail_fast=False)
-    assert killer.timer is not None
+    assert killer.timer is not None, killer.status
     killer.timer.join()
     assert killer.status is not None
     assert killer.status.reason is not None
@@ -84,8 +93,10 @@ def kill_the_command(folder: Path, chance: random.Random) -> None:
     wait_for(lambda: saved_steps(folder) != before or process.poll() is not None)
     threading.Event().wait(chance.uniform(0, 0.5))
     assert process.poll() is None, "it ended before it was killed"
+    run = training_process(process.pid)
     os.killpg(process.pid, signal.SIGKILL)
     finish(process)
+    wait_for(lambda: run is None or not is_alive(run))  # until then its lease is held
 
 
 @pytest.fixture

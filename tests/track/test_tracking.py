@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -81,6 +82,15 @@ def test_a_resumed_run_continues_its_curve_beside_another_run(tracker: str, tmp_
     assert SETTINGS[tracker](folder, record.run_id) == settings_of(record.spec)
 
 
+def test_the_command_that_shows_it_is_one_for_a_shell(tmp_path: Path) -> None:
+    said: list[str] = []
+    with tracked("trackio", tmp_path / "it's mine" / "results", lambda cell, message: None, said.append):
+        pass
+    folder = tmp_path / "it's mine" / "tracking" / "trackio"
+    words = shlex.split(said[0].partition(": ")[2])
+    assert words == [f"TRACKIO_DIR={folder}", "trackio", "show", "--project", choices.PROJECT]
+
+
 def test_the_settings_are_flat_and_numbers_stay_numbers() -> None:
     settings = settings_of(spec_of_size("24x30"))
     assert settings["recipe.lr"] == 0.1
@@ -118,6 +128,24 @@ def test_a_tracker_that_hangs_or_dies_holds_nobody_up(
             tracker.hear(cell_of(spec), step(index, 1.0))
     (line,) = said
     assert what in line
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_what_waits_for_a_tracker_that_hears_nothing_does_not_grow_without_end(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "MOST", 100)
+    said: list[str] = []
+    with Tracking("tensorboard", tmp_path / "results", said.append) as tracker:
+        spec = spec_of_size("24x30")
+        tracker.hear(cell_of(spec), {"kind": "attempt", "number": 1})
+        os.kill(tracker.process.pid, number)
+        for index in range(1, 5000):
+            tracker.hear(cell_of(spec), step(index, 1.0))
+        assert tracker.messages.qsize() <= 100
+    assert not tracker.process.is_alive()
+    (line,) = said
+    assert "does not keep up" in line or "exit code -9" in line
 
 
 def test_nothing_is_started_where_nothing_is_tracked(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ class _Driver:
         self.waiting = list(self.runs.values())
         self.given: dict[Any, _Run] = {}
         self.closed = False
+        self.places = 1  # for runs, when it was looked last
         self.post = ray.remote(num_cpus=0)(Post).options(scheduling_strategy=connection.here()).remote()
         preload = ("bench.execute.cluster.own_group", *networks_of(cells))
         self.machine = replace(cluster.machine, preload=preload)
@@ -125,7 +126,11 @@ class _Driver:
         """Twice what there is room for: a node that gets free has its next run at once, and where a cluster grows with
         what is asked of it, it sees that more is.
         """
-        room = 2 * max(1, connection.room(self.cluster.share)) - len(self.given)
+        before, self.places = self.places, connection.room(self.cluster.share)
+        if before and not self.places:
+            run = next(iter([*self.given.values(), *self.waiting]))
+            self.on_event(run.cell, {"kind": "phase", "phase": "waiting: no node is left that has room for a run"})
+        room = 2 * max(1, self.places) - len(self.given)
         due = [run for run in self.waiting if run.due <= time.monotonic()]
         for run in due[: max(0, room)]:
             self.waiting.remove(run)
@@ -213,7 +218,10 @@ class _Driver:
         piece = ray.remote(**there)(transfer.piece)
 
         def read(name: str, offset: int) -> bytes:
-            content: bytes = ray.get(piece.remote(parcel.folder, name, offset))
+            try:
+                content: bytes = ray.get(piece.remote(parcel.folder, name, offset))
+            except RayTaskError as error:
+                raise DamagedError(f"{name} cannot be read there: {type(error.cause).__name__}") from error
             return content
 
         status = transfer.put(parcel, run.cell.spec, self.store, read)
@@ -255,5 +263,7 @@ class _Driver:
 
 def _reason(error: Exception) -> str:
     """In a few words."""
+    if isinstance(error, DamagedError):
+        return f"a damaged record ({error})"
     words = " ".join(type(error).__name__.removesuffix("Error").split())
     return {"WorkerCrashed": "a crash of the worker", "NodeDied": "the loss of its node"}.get(words, words)

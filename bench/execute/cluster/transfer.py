@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from bench.files import read_bytes, sha256_of, write_bytes
+from bench.errors import UserError
+from bench.files import read, read_bytes, sha256_of, write_bytes
 from bench.record import WEIGHTS, Status
 from bench.spec import RunSpec
-from bench.store import RECORD_FILES, Store
+from bench.store import RECORD_FILES, Store, changed_files
 from bench.train.checkpoints import Checkpoints
 
 PIECE = 8 << 20  # bytes that are on their way at a time
@@ -87,6 +88,7 @@ def put(parcel: Parcel, spec: RunSpec, store: Store, read: Read) -> Status | Non
         try:
             for name, digest in parcel.files.items():
                 _fetch(incoming / _safe(name), name, digest, read)
+            _check_whole(incoming)
             store.begin(spec)
             for name in sorted(parcel.files, key=lambda name: name == STATUS):
                 mine.check()
@@ -112,6 +114,16 @@ def _fetch(target: Path, name: str, digest: str, read: Read) -> None:
         os.fsync(file.fileno())
     if found.hexdigest() != digest:
         raise DamagedError(f"{name} came back with another sha256")
+
+
+def _check_whole(incoming: Path) -> None:
+    """Compares what came with the hashes in its status.json: it may have changed on the disk that it comes from."""
+    try:
+        changed = changed_files(incoming, read(incoming / STATUS, Status))
+    except UserError as error:
+        raise DamagedError(f"{STATUS} cannot be read") from error
+    if changed:
+        raise DamagedError(f"{changed[0]} is not as it was written there")
 
 
 def _safe(name: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +261,34 @@ def test_a_record_is_fetched_and_a_node_that_is_lost_meanwhile_costs_a_run_only_
     (run_id,) = driven.store.run_ids()
     assert driven.store.record(run_id).metrics is not None
     assert folders[-1].exists() == (lost_at == "discard")
+
+
+def test_a_record_that_cannot_be_read_on_its_node_costs_its_run_and_no_other(tmp_path: Path, monkeypatch: Any) -> None:
+    """As where the node's disk fails, or its /tmp was emptied."""
+
+    def lose(*_given: Any) -> Any:
+        raise RayTaskError("piece", "trace", FileNotFoundError("metrics.json"))
+
+    def play(task: Task, post: Post) -> Outcome:
+        parcel = transfer.Parcel("n", tmp_path, {"metrics.json": "0" * 64}) if task.order.cell.spec.seed == 1 else None
+        return replace(ended(task), parcel=parcel)
+
+    monkeypatch.setattr(transfer, "piece", lose)
+    driven = Driven(tmp_path, monkeypatch, play)
+    driven.run(3)
+    assert driven.ends() == {0: "done", 1: "failed", 2: "done"}
+    told = {message["why"] for _, message in driven.heard if message["kind"] == "lost"}
+    assert told == {"a damaged record (metrics.json cannot be read there: FileNotFoundError)"}
+
+
+def test_that_no_node_has_room_any_more_is_said_once(tmp_path: Path, monkeypatch: Any) -> None:
+    driven = Driven(tmp_path, monkeypatch, lambda task, post: ended(task))
+    rooms = iter([2, 2, 0, 0, 0, 2])
+    monkeypatch.setattr(cluster.connection, "room", lambda share: next(rooms, 2))
+    driven.run(8)
+    assert driven.ends() == dict.fromkeys(range(8), "done")
+    said = [message["phase"] for _, message in driven.heard if "no node is left" in message.get("phase", "")]
+    assert said == ["waiting: no node is left that has room for a run"]
 
 
 def test_with_fail_fast_nothing_starts_after_a_failure(tmp_path: Path, monkeypatch: Any) -> None:

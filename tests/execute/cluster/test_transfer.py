@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,14 @@ def test_what_came_damaged_leaves_the_store_as_it_was(there: Any, here: Store) -
     with pytest.raises(DamagedError, match=r"metrics\.json"):
         fetch(there, here, bad)
     assert files(here.folder(there.run_id)) == before
+
+
+@pytest.mark.parametrize("name", ["images.parquet", "metrics.json", WEIGHTS, STATUS])
+def test_what_had_changed_before_it_was_sent_leaves_the_store_as_it_was(there: Any, here: Store, name: str) -> None:
+    (there.folder / name).write_bytes(b"x")
+    with pytest.raises(DamagedError, match=re.escape(name)):
+        fetch(there, here)
+    assert files(here.folder(there.run_id)) == {}
 
 
 def test_a_node_that_is_lost_meanwhile_leaves_the_store_as_it_was(there: Any, here: Store) -> None:
