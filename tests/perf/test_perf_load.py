@@ -84,7 +84,7 @@ def quick(folder: Path) -> Choice:
     return Choice(suite, profile, DataRoots(), folder / "prepared")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.perf
 def test_ten_thousand_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_plan(quick(tmp_path), Store(tmp_path / "none"), lambda *_: None)  # prepares the data
@@ -161,7 +161,7 @@ def resident_mb(process: int) -> float:
     return next(int(row.split()[1]) / 1024 for row in rows if row.startswith("VmRSS"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.perf
 def test_the_memory_of_a_training_is_flat_over_2000_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands.write_suite(tmp_path, "long", epochs=100_000, images=20)  # of 10 steps each

@@ -70,7 +70,7 @@ def cost(form: str) -> Cost:
 
 
 @pytest.mark.perf
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 @pytest.mark.skipif(memory() < NEEDED, reason="the equation needs 15 GiB of memory")
 def test_a_training_step_takes_a_quarter_of_the_memory_and_two_fifths_of_the_time(

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,16 @@ def _lines(path: Path) -> int:
     return len(path.read_text().splitlines())
 
 
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """A shell's background job ignores it, and so would the command."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("tracker", ["tensorboard", "trackio"])
 def test_an_interrupted_and_resumed_run_is_tracked_as_recorded(
     tracker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
