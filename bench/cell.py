@@ -49,6 +49,14 @@ class Cell:
             return "started"
         return "pending" if self.spec.is_pending else "missing"
 
+    @property
+    def is_left(self) -> bool:
+        """Whether `bench run` takes it in hand. A run that diverged did end: it would diverge again, so it is redone
+        only when asked for. So is one that is damaged, of which something may be left to save, or which a newer program
+        wrote.
+        """
+        return self.state in ("pending", "started", "missing", "failed")
+
 
 def looked_up(cell: Cell, store: Store) -> Cell:
     """The cell with what the store has of its run."""

@@ -139,16 +139,13 @@ def _verdict(console: Console, plan: Plan, store: Store, next_step: str) -> int:
 
 
 def _is_chosen(cell: Cell, only: str | None) -> bool:
-    """A run that diverged did end: it would diverge again, so it is redone only when asked for. So is one that is
-    damaged, of which something may be left to save, or which a newer program wrote.
-    """
     if only == "damaged":
         return cell.state == "damaged"
     if only == "missing":
         return cell.state in ("started", "missing")
     if only == "failed":
         return cell.state in ("failed", "diverged")
-    return cell.state in ("started", "missing", "failed")
+    return cell.is_left
 
 
 def device_named(name: str) -> str:

@@ -15,12 +15,10 @@ from bench.errors import OK, UserError
 from bench.execute.slurm import Array, write_script
 from bench.plan import Plan
 
-TO_RUN = ("missing", "started", "failed")
-
 
 def write_array(options: argparse.Namespace, plan: Plan, console: Console) -> int:
     """Writes the script, and says how it is submitted; nothing where all is done."""
-    run_ids = tuple(cell.spec.run_id for cell in plan.cells if cell.state in TO_RUN)
+    run_ids = tuple(cell.spec.run_id for cell in plan.cells if cell.is_left)
     if not run_ids:
         console.print(f"nothing to run, so no script is written: none of {len(plan.cells)} runs is missing or failed")
         return OK

@@ -23,7 +23,6 @@ from bench.spec import Profile
 
 NOT_COUNTED = "the dataset's official number, or the most that the profile takes"
 UNKNOWN = "not known before their data is prepared"
-TO_RUN = ("started", "missing", "pending", "failed")  # what `bench run` would take in hand
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Workload:
 
     @property
     def left(self) -> list[Planned]:
-        return [run for run in self.runs if run.cell.state in TO_RUN]
+        return [run for run in self.runs if run.cell.is_left]
 
     @property
     def hardware(self) -> list[Hardware]:

@@ -94,6 +94,7 @@ class Trainer:
         self.lines: list[str] = []  # of history, an epoch each
         self.seconds = 0.0  # of training, without what is done after a step
         self.waited = 0.0  # of these, until a step had its batch
+        self._restored = 0, 0.0  # the step and the seconds of training from which this process went on
         self.nondeterministic: list[str] | None = None  # on a GPU, by the first step
         self._chance: Mapping[str, Tensor] | None = None  # the generators' states that a restored epoch goes on from
         self._network: Callable[[Tensor], Outputs] = model  # as it is called: with the other processes, where there are
@@ -101,8 +102,8 @@ class Trainer:
 
     @property
     def images_per_s(self) -> float:
-        images = self.step * min(self.recipe.batch_size, len(self.data))
-        return images / self.seconds if self.seconds else 0.0
+        """Of the whole training, whichever processes it had."""
+        return self._images(self.step) / self.seconds if self.seconds else 0.0
 
     def position(self) -> Position:
         return Position(
@@ -121,12 +122,13 @@ class Trainer:
         self._chance = restore(self.model, self.optimizer, self.device, tensors)
         self.step, self.sums, self.lines = position.step, dict(position.sums), list(position.history)
         self.seconds, self.waited = position.seconds, position.waited
+        self._restored = position.step, position.seconds
 
     def train(self, history: Path, report: Report, after_step: AfterStep = lambda epoch_end: None) -> None:
         """All epochs that are left. Raises DivergedError, and what `after_step` raises.
 
-        `report` is called after each step, with the time left estimated; then, the step's line of history written
-        where it ends an epoch, `after_step`: the place to save the training or to leave it.
+        `report` is called after each step, with this process's speed and the time left at that speed; then, the step's
+        line of history written where it ends an epoch, `after_step`: the place to save the training or to leave it.
         """
         write_bytes(history, "".join(line + "\n" for line in self.lines).encode())
         with history.open("a") as lines, self.group.leads(TRAIN, StoppedError, DivergedError):
@@ -204,7 +206,11 @@ class Trainer:
         self.sums = {}
         return self.lines[-1]
 
+    def _images(self, steps: int) -> int:
+        return steps * min(self.recipe.batch_size, len(self.data))
+
     def _progress(self, epoch: int, terms: Mapping[str, float]) -> dict[str, Any]:
+        steps, seconds = self.step - self._restored[0], self.seconds - self._restored[1]
         return {
             "epoch": epoch + 1,
             "epochs": self.recipe.epochs,
@@ -214,8 +220,8 @@ class Trainer:
             "loss": sum(terms.values()),
             "terms": terms,
             "rate": self.recipe.lr * rate_factor(self.recipe, self.step - 1, self.steps),
-            "images_per_s": self.images_per_s,
-            "left_s": self.seconds / self.step * (self.steps - self.step),
+            "images_per_s": self._images(steps) / seconds,
+            "left_s": seconds / steps * (self.steps - self.step),
         }
 
     def _batches(self, epoch: int, first_step: int) -> Iterator[Batch]:

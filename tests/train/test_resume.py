@@ -146,6 +146,20 @@ def test_times_add_up_over_a_stop_and_the_progress_counts_on(eight_scenes: View,
     assert second.trainer.waited > first.trainer.waited
 
 
+def test_speed_and_time_left_are_those_of_the_process_that_goes_on(eight_scenes: View, tmp_path: Path) -> None:
+    """A training may have begun on a slower machine, or beside others."""
+    begin(eight_scenes, tmp_path / "run").train(stop_after=[3])
+    trainer = begin(eight_scenes, tmp_path / "run").trainer
+    trainer.restore(trainer.position().model_copy(update={"seconds": 1e6}), trainer.tensors())
+    told = []
+    trainer.train(tmp_path / "history.jsonl", lambda row: told.append((row, trainer.seconds - 1e6)))
+    assert [row["step"] for row, _ in told] == [4, 5, 6, 7, 8]
+    for steps, (row, seconds) in enumerate(told, start=1):
+        assert row["images_per_s"] == pytest.approx(steps * 2 / seconds)
+        assert row["left_s"] == pytest.approx(seconds / steps * (5 - steps))
+    assert trainer.images_per_s == pytest.approx(8 * 2 / trainer.seconds)
+
+
 def test_equal_bits_are_promised_to_an_equal_maker(eight_scenes: View, tmp_path: Path) -> None:
     begin(eight_scenes, tmp_path / "run").train(stop_after=[1])
     found = begin(eight_scenes, tmp_path / "run").found

@@ -130,44 +130,58 @@ def _draw_band(axes: Any, level: Level, top: float) -> None:
 
 
 def _draw_box(axes: Any, box: Box) -> None:
+    block = box.block
+    draw_box(axes, (box.x, box.y), box.width, block.kind, block.short, block.output, block.parameters)
+
+
+def draw_box(
+    axes: Any,
+    middle: tuple[float, float],
+    width: float,
+    kind: str,
+    name: str,
+    output: tuple[int, ...] | None,
+    parameters: int,
+) -> None:
+    """A part of a network: its name, and below it the size of its output (of one image) and its parameters."""
     from matplotlib.patches import FancyBboxPatch
 
-    block = box.block
+    x, y = middle
     shape = FancyBboxPatch(
-        (box.left, box.bottom),
-        box.width,
+        (x - width / 2, y - BOX_HEIGHT / 2),
+        width,
         BOX_HEIGHT,
         boxstyle="round,pad=0,rounding_size=0.05",
-        facecolor=FILLS.get(block.kind, OTHER),
+        facecolor=FILLS.get(kind, OTHER),
         edgecolor=INK,
         linewidth=0.6,
         zorder=3,
     )
     axes.add_patch(shape)
-    size = "×".join(map(str, (block.output or ())[1:]))
-    middle = {"ha": "center", "va": "center", "color": "black", "zorder": 4}
-    axes.text(box.x, box.y + 0.075, block.short, fontsize=TEXT, fontweight="bold", **middle)
-    axes.text(box.x, box.y - 0.085, f"{size} · {thousands(block.parameters)}", fontsize=SMALL, **middle)
+    size = "×".join(map(str, (output or ())[1:]))
+    centred = {"ha": "center", "va": "center", "color": "black", "zorder": 4}
+    axes.text(x, y + 0.075, name, fontsize=TEXT, fontweight="bold", **centred)
+    axes.text(x, y - 0.085, f"{size} · {thousands(parameters)}", fontsize=SMALL, **centred)
 
 
 def _draw_arrow(axes: Any, source: Box | None, box: Box) -> None:
     """From a block (None: the images) to the one that it feeds."""
     if source is None:
         axes.text(box.x, box.top + 0.19, IMAGES, fontsize=SMALL, ha="center", va="center", color=INK)
-        _line(axes, [(box.x, box.top + 0.13), (box.x, box.top)], INK)
+        line(axes, [(box.x, box.top + 0.13), (box.x, box.top)], INK)
     elif box.half == "up" and source.half == "down":
-        _line(axes, [(source.right, source.y), (box.left, box.y)], SKIP)
+        line(axes, [(source.right, source.y), (box.left, box.y)], SKIP)
     elif box.half == "bottom" and source.half == "down":
-        _line(axes, [(source.x, source.bottom), (source.x, box.y), (box.left, box.y)], INK)
+        line(axes, [(source.x, source.bottom), (source.x, box.y), (box.left, box.y)], INK)
     elif source.half == "bottom":
-        _line(axes, [(source.right, source.y), (box.x, source.y), (box.x, box.bottom)], INK)
+        line(axes, [(source.right, source.y), (box.x, source.y), (box.x, box.bottom)], INK)
     elif source.y > box.y:
-        _line(axes, [(source.x, source.bottom), (box.x, box.top)], INK)
+        line(axes, [(source.x, source.bottom), (box.x, box.top)], INK)
     else:
-        _line(axes, [(box.x, source.top), (box.x, box.bottom)], INK)
+        line(axes, [(box.x, source.top), (box.x, box.bottom)], INK)
 
 
-def _line(axes: Any, points: list[tuple[float, float]], color: str) -> None:
+def line(axes: Any, points: list[tuple[float, float]], color: str) -> None:
     """With a head at its end."""
     if len(points) > 2:
         axes.plot(*zip(*points[:-1], strict=True), color=color, linewidth=0.9, solid_capstyle="butt", zorder=2)
@@ -186,7 +200,7 @@ def _draw_legend(axes: Any, boxes: Mapping[str, Box]) -> None:
         text = f"{count} {kind}"
         axes.text(x + 0.18, 0.26, text, fontsize=SMALL, va="center", color=INK)
         x += 0.3 + CHARACTER * len(text)
-    _line(axes, [(x, 0.26), (x + 0.25, 0.26)], SKIP)
+    line(axes, [(x, 0.26), (x + 0.25, 0.26)], SKIP)
     axes.text(x + 0.3, 0.26, "skip connection", fontsize=SMALL, va="center", color=INK)
     below = "In a box: channels × height × width of its output, and the number of its parameters."
     axes.text(LABEL_X, 0.1, below, fontsize=SMALL, va="center", color=INK)

@@ -12,10 +12,10 @@ from typing import Any
 
 from bench.record import Module, Network
 from bench.report.drawing.blocks import Block
-from bench.report.drawing.blueprint import CHARACTER, FILLS, INK, LONGEST, OTHER, SKIP, SMALL, TEXT, thousands
+from bench.report.drawing.blueprint import BOX_HEIGHT, CHARACTER, INK, LONGEST, SKIP, SMALL, TEXT, draw_box, line
 from bench.report.drawing.figures import DOTS_PER_INCH, WIDTH, files_of, own_style
 
-BOX_WIDTH, BOX_HEIGHT, ROW = 2.6, 0.36, 0.56  # inches
+BOX_WIDTH, ROW = 2.6, 0.56  # inches
 MIDDLE, TOP, BOTTOM = WIDTH / 2, 0.3, 0.3
 ASIDE = 0.3  # how far from the boxes the first arrow runs that passes one, and how far from it the next
 BELOW = "In a box: the output (tokens × channels), and the number of parameters. Blue: what passes other parts."
@@ -56,24 +56,11 @@ class Inside:
             above = ", ".join(without)
             axes.text(MIDDLE, first, above, fontsize=SMALL, ha="center", va="center", color=INK)
             for part in self.parts:
-                _draw_box(axes, part, rows[part.name])
+                name = f"{part.name.rpartition('.')[2]} ({part.kind})"
+                middle = (MIDDLE, rows[part.name])
+                draw_box(axes, middle, BOX_WIDTH, part.kind, name, part.output, part.parameters)
             _draw_arrows(axes, self.parts, without | rows, CHARACTER * len(above) / 2)
             return files_of(figure)
-
-
-def _draw_box(axes: Any, part: Module, y: float) -> None:
-    from matplotlib.patches import FancyBboxPatch
-
-    corner = (MIDDLE - BOX_WIDTH / 2, y - BOX_HEIGHT / 2)
-    style: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.05", "edgecolor": INK, "linewidth": 0.6}
-    axes.add_patch(
-        FancyBboxPatch(corner, BOX_WIDTH, BOX_HEIGHT, facecolor=FILLS.get(part.kind, OTHER), zorder=3, **style)
-    )
-    size = "×".join(map(str, (part.output or ())[1:]))
-    middle = {"ha": "center", "va": "center", "color": "black", "zorder": 4}
-    name = part.name.rpartition(".")[2]
-    axes.text(MIDDLE, y + 0.075, f"{name} ({part.kind})", fontsize=TEXT, fontweight="bold", **middle)
-    axes.text(MIDDLE, y - 0.085, f"{size} · {thousands(part.parameters)}", fontsize=SMALL, **middle)
 
 
 def _draw_arrows(axes: Any, parts: Sequence[Module], rows: Mapping[str, float], label: float) -> None:
@@ -86,16 +73,9 @@ def _draw_arrows(axes: Any, parts: Sequence[Module], rows: Mapping[str, float], 
             start, end = rows[source], rows[part.name]
             if start - end < 1.5 * ROW:
                 points = [(MIDDLE, start - BOX_HEIGHT / 2), (MIDDLE, end + BOX_HEIGHT / 2)]
-                _line(axes, points, INK)
+                line(axes, points, INK)
             else:
                 passing += 1
                 beside = edge + ASIDE * passing
                 leaves = edge if source in inner else MIDDLE + label + 0.05
-                _line(axes, [(leaves, start), (beside, start), (beside, end), (edge, end)], SKIP)
-
-
-def _line(axes: Any, points: Sequence[tuple[float, float]], color: str) -> None:
-    """With a head at its end."""
-    axes.plot(*zip(*points[:-1], strict=True), color=color, linewidth=0.9, solid_capstyle="butt", zorder=2)
-    style = {"arrowstyle": "-|>", "color": color, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 7}
-    axes.annotate("", xy=points[-1], xytext=points[-2], arrowprops=style, zorder=2)
+                line(axes, [(leaves, start), (beside, start), (beside, end), (edge, end)], SKIP)
