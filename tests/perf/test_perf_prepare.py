@@ -121,12 +121,14 @@ def preparing(folder: Path, what: str) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.perf
-@pytest.mark.parametrize(("what", "floor"), [("panoptic", 0.55), ("instances", 0.45)])
+@pytest.mark.parametrize(("what", "floor"), [("panoptic", 0.7), ("instances", 0.55)])
 def test_four_sizes_are_prepared_nearly_as_fast_as_decoded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str, floor: float
 ) -> None:
-    """The aim is 0.8 of the rate at which two processes decode, on a machine that does nothing else. Held to less, and
-    in seconds of a core, which a busy machine stretches less than it does the wall clock."""
+    """The aim is 0.8 of the rate at which two processes decode the pictures and the panoptic PNGs, with Pillow as
+    everybody's loader does, on a machine that does nothing else. Held to less, and in seconds of a core, which a busy
+    machine stretches less than it does the wall clock. Instances, whose polygons are drawn and resized besides, are
+    held to less still."""
     pictures, pngs = draw(tmp_path)
     sizes = [np.mean([Path(name).stat().st_size for name in names]) / 1000 for names in (pictures, pngs)]
     rounds = [(preparing(tmp_path, what), decoding([*pictures, *pngs])) for _ in range(ROUNDS)]

@@ -21,7 +21,7 @@ from bench.data.native.coco_listing import Listing, read_categories, read_listin
 from bench.data.native.coco_segments import Runs, problems_of, renumbered
 from bench.data.native.file_source import FileSource
 from bench.data.native.json_rows import read_spans, spans
-from bench.data.native.panoptic_png import ID_BITS, read_pixels
+from bench.data.native.panoptic_png import read_pixels
 from bench.data.native.pictures import inside, opened
 from bench.data.problem import FaultError, Problem, collecting
 from bench.data.scene import Scene
@@ -159,7 +159,7 @@ class CocoPanoptic(FileSource):
                 picture_size = picture.height, picture.width
                 image = rgb(picture, halve)
         with collecting(problems):
-            runs = Runs.of(read_pixels(inside(files.panoptic_folder, row.png, listed_in, id), id), ID_BITS)
+            runs = Runs.of_colours(read_pixels(inside(files.panoptic_folder, row.png, listed_in, id), id))
         with collecting(problems):
             segments_info = read_segments(listed_in, row, id)
             png = files.panoptic_folder / str(row.png)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.native.panoptic_png import ids_of
 from bench.data.problem import Kind, Problem
 from models.categories import Categories, Segment
 
@@ -28,17 +29,28 @@ class Runs:
     areas: NDArray[np.int64]
 
     @classmethod
-    def of(cls, raw: NDArray[Any], bits: int | None = None) -> Runs:
-        """`bits`: those of a pixel that are its id, where not all are."""
+    def of(cls, raw: NDArray[Any]) -> Runs:
+        """Of an (H, W) picture of ids."""
         flat = raw.ravel()
-        begins = np.ones(flat.size, dtype=bool)
-        np.not_equal(flat[1:], flat[:-1], out=begins[1:])
-        starts = begins.nonzero()[0]
-        lengths = np.append(starts[1:], flat.size) - starts
-        found = flat[starts] if bits is None else flat[starts] & bits
+        starts = np.append(0, (flat[1:] != flat[:-1]).nonzero()[0] + 1)
+        return cls._beginning(starts, flat[starts], (raw.shape[0], raw.shape[1]))
+
+    @classmethod
+    def of_colours(cls, pixels: NDArray[np.uint8]) -> Runs:
+        """Of the (H, W, 3) pixels of a panoptic PNG: no picture of their ids is made."""
+        flat = pixels.ravel()
+        changes = (flat[3:] != flat[:-3]).nonzero()[0] // 3 + 1  # up to three colours at one place
+        starts = np.append(0, changes[np.diff(changes, prepend=0) > 0])
+        ids = ids_of(pixels.reshape(-1, 3).take(starts, axis=0))
+        return cls._beginning(starts, ids, (pixels.shape[0], pixels.shape[1]))
+
+    @classmethod
+    def _beginning(cls, starts: NDArray[np.int64], found: NDArray[Any], shape: tuple[int, int]) -> Runs:
+        """Runs of the ids `found` that begin at the pixels `starts`."""
+        lengths = np.diff(starts, append=shape[0] * shape[1])
         ids, which = np.unique(found, return_inverse=True)
         areas = np.bincount(which, weights=lengths).astype(np.int64)  # exact: far below 2**53
-        return cls((raw.shape[0], raw.shape[1]), lengths, ids, which, areas)
+        return cls(shape, lengths, ids, which, areas)
 
 
 def renumbered(

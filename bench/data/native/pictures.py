@@ -14,6 +14,7 @@ from io import BytesIO
 from pathlib import Path, PureWindowsPath
 
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from bench.data.problem import FaultError, Problem
 
@@ -23,7 +24,7 @@ _PLAIN = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")  # a file name, perhaps in 
 
 
 @contextmanager
-def opened(path: Path, image: str | None = None, what: str = "picture") -> Iterator[Image.Image]:
+def opened(path: Path, image: str | None = None, what: str = "picture") -> Iterator[ImageFile]:
     """A picture of sane size, its header read. What goes wrong then or in the block, decoding, raises FaultError.
 
     `image` is the id of the image that the file belongs to, `what` the name of a missing file.
