@@ -35,9 +35,9 @@ class Group:
         self.broken = False
         self._channel: Any = None
 
-    def join(self, meeting: str, device: str, local_rank: int) -> None:
-        """Waits for the others. meeting: a URL as torch.distributed takes it; device: 'cpu', or 'cuda' for the GPU of
-        `local_rank`.
+    def join(self, rendezvous: str, device: str, local_rank: int) -> None:
+        """Waits for the others. rendezvous: a URL as torch.distributed takes it; device: 'cpu', or 'cuda' for the GPU
+        of `local_rank`.
         """
         from accelerate import PartialState
 
@@ -47,7 +47,7 @@ class Group:
         backend = "gloo" if device == "cpu" else "nccl"
         if device != "cpu":
             torch.cuda.set_device(local_rank)
-        place: Any = {"init_method": meeting, "rank": self.rank, "world_size": self.size, "timeout": PATIENCE}
+        place: Any = {"init_method": rendezvous, "rank": self.rank, "world_size": self.size, "timeout": PATIENCE}
         dist.init_process_group(backend, **place)
         PartialState(cpu=device == "cpu")
         self._channel = dist.new_group(backend="gloo", timeout=PATIENCE)

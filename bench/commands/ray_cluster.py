@@ -48,11 +48,11 @@ def ray_executor(options: argparse.Namespace, machine: Machine) -> Executor:
     gpus = options.gpus_per_run
     if gpus is None:
         gpus = float(connection.has_gpus())
-    share = connection.Share(cpus=options.cpus_per_run or 1, gpus=gpus)
-    room = connection.require_room(share)
+    resources = connection.Resources(cpus=options.cpus_per_run or 1, gpus=gpus)
+    room = connection.require_room(resources)
     check_nodes()
-    each = replace(machine, device="cuda:0" if gpus else "cpu", jobs=1, threads=share.cpus)
-    cluster = Cluster(share, each, roots)
+    each = replace(machine, device="cuda:0" if gpus else "cpu", jobs=1, threads=resources.cpus)
+    cluster = Cluster(resources, each, roots)
 
     def execute(cells: Sequence[Cell], store: Store, on_event: Event, fail_fast: bool) -> Stop:
         return execute_all(cells, store, cluster, on_event, fail_fast)

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from bench.cell import Cell, trains_by_steps
-from bench.execute.followers import crew
+from bench.execute.followers import forked_group
 from bench.execute.log import SHOW, Log, print_into
 from bench.execute.signals import hear
 from bench.lock import LOST, LostLeaseError
@@ -131,7 +131,7 @@ def _execute(says: Connection, prints: Connection, cell: Cell, settings: dict[st
             stop.ask("the end of the command that started it")
 
     try:
-        with crew(processes if trains_by_steps(cell.spec) else 1, settings["device"]) as group:
+        with forked_group(processes if trains_by_steps(cell.spec) else 1, settings["device"]) as group:
             execute(job_of(cell, **settings), send, stop, group)
     except StoppedError as stopped:
         send({"kind": "stopped", "by": stopped.by, "place": stopped.place})

@@ -31,15 +31,15 @@ END_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 LOST_PEER = ("closed by peer", "reset by peer", "Broken pipe", "NCCL", "Connection refused")  # in torch's words
 
 
-class Member:
+class Follower:
     """A process that follows. It says why it fails, where it can."""
 
-    def __init__(self, rank: int, size: int, meeting: str, device: str) -> None:
+    def __init__(self, rank: int, size: int, rendezvous: str, device: str) -> None:
         context = get_context("fork")
         self.name = f"process {rank} of {size}"
         self._last_words: str | None = None
         self._said, says = context.Pipe(duplex=False)
-        place = (rank, size, meeting, device)
+        place = (rank, size, rendezvous, device)
         self.process = context.Process(target=_follow, args=(says, os.getpid(), *place), name=self.name)
         self.process.start()
         says.close()
@@ -64,7 +64,7 @@ class Member:
 
 
 @contextmanager
-def crew(processes: int, device: str) -> Iterator[Group]:
+def forked_group(processes: int, device: str) -> Iterator[Group]:
     """The group of a run whose first process this is; the others are there while the block runs. device: 'cpu', or
     'cuda:0' for one GPU each.
 
@@ -79,27 +79,27 @@ def crew(processes: int, device: str) -> Iterator[Group]:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # they are all on this machine
     kind = device.partition(":")[0]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        meeting = f"file://{folder}/meeting"
-        members = [Member(rank, processes, meeting, kind) for rank in range(1, processes)]
+        rendezvous = f"file://{folder}/rendezvous"
+        others = [Follower(rank, processes, rendezvous, kind) for rank in range(1, processes)]
         left = threading.Event()
-        threading.Thread(target=_watch, args=(members, left), name="followers", daemon=True).start()
-        group = Group(0, processes, lambda error: _why_failed(members, error))
+        threading.Thread(target=_watch, args=(others, left), name="followers", daemon=True).start()
+        group = Group(0, processes, lambda error: _why_failed(others, error))
         try:
-            group.join(meeting, kind, local_rank=0)
+            group.join(rendezvous, kind, local_rank=0)
             yield group
             left.set()
             group.leave()
         finally:
             left.set()
-            for member in members:
-                member.end()
+            for follower in others:
+                follower.end()
 
 
-def _why_failed(members: Sequence[Member], error: BaseException) -> str | None:
+def _why_failed(others: Sequence[Follower], error: BaseException) -> str | None:
     """Why one of them has ended, where the error may come from that; rather of one that did not just lose another."""
     until = time.monotonic() + (SOON if is_lost_peer(error) else 0)
     while True:
-        found = [why for member in members if (why := member.why_ended())]
+        found = [why for follower in others if (why := follower.why_ended())]
         first = [why for why in found if not any(sign in why for sign in LOST_PEER)]
         if first or time.monotonic() > until:
             return next(iter(first + found), None)
@@ -110,17 +110,18 @@ def is_lost_peer(error: BaseException) -> bool:
     return any(sign in str(error) for sign in LOST_PEER)
 
 
-def _watch(members: Sequence[Member], left: threading.Event) -> None:
-    sentinels = [member.process.sentinel for member in members]
+def _watch(others: Sequence[Follower], left: threading.Event) -> None:
+    sentinels = [follower.process.sentinel for follower in others]
     while not left.is_set():
         if wait(sentinels, LOOK) and not left.wait(GRACE):
-            why = next((why for member in members if (why := member.why_ended())), "another process of the run ended")
+            found = (why for follower in others if (why := follower.why_ended()))
+            why = next(found, "another process of the run ended")
             print(why, file=sys.stderr, flush=True)  # noqa: T201
             os._exit(1)
 
 
-def _follow(says: Any, first: int, rank: int, size: int, meeting: str, device: str) -> None:
-    """What a member does. `first`: the process that it follows, and never outlives."""
+def _follow(says: Any, first: int, rank: int, size: int, rendezvous: str, device: str) -> None:
+    """What a follower does. `first`: the process that it follows, and never outlives."""
     ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
     if os.getppid() != first:  # it has ended before
         os._exit(1)
@@ -131,7 +132,7 @@ def _follow(says: Any, first: int, rank: int, size: int, meeting: str, device: s
 
     group = Group(rank, size)
     try:
-        group.join(meeting, device, local_rank=rank)
+        group.join(rendezvous, device, local_rank=rank)
         follow(group)
         group.leave()
     except Exception as error:

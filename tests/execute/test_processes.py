@@ -157,9 +157,9 @@ def test_the_process_that_failed_is_named_not_one_that_lost_it(monkeypatch: pyte
         says.send("RuntimeError: Connection closed by peer" if rank == 1 else "ValueError: a damaged image")
 
     monkeypatch.setattr(followers, "_follow", last_words)
-    members = [followers.Member(rank, 3, "", "cpu") for rank in (1, 2)]
-    members[0].process.join()
-    found = [followers._why_failed(members, RuntimeError("Connection closed by peer")) for _ in range(2)]
+    others = [followers.Follower(rank, 3, "", "cpu") for rank in (1, 2)]
+    others[0].process.join()
+    found = [followers._why_failed(others, RuntimeError("Connection closed by peer")) for _ in range(2)]
     assert found == ["process 2 of 3: ValueError: a damaged image"] * 2
 
 

@@ -27,7 +27,7 @@ PREFACE, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\0\0\0\4\0\0\0\0\0"  
 
 
 @dataclass(frozen=True)
-class Share:
+class Resources:
     """What each run is to have: whole processors, and GPUs or a part of one."""
 
     cpus: int
@@ -79,17 +79,17 @@ def has_gpus() -> bool:
     return any(node["Resources"].get("GPU", 0) for node in nodes().values())
 
 
-def room(share: Share) -> int:
+def room(resources: Resources) -> int:
     """How many runs the cluster can have at a time."""
-    return sum(share.room(node["Resources"]) for node in nodes().values())
+    return sum(resources.room(node["Resources"]) for node in nodes().values())
 
 
-def require_room(share: Share) -> int:
+def require_room(resources: Resources) -> int:
     """Raises UserError where no node is large enough for a run."""
-    if (found := room(share)) == 0:
+    if (found := room(resources)) == 0:
         kinds = {_words(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in nodes().values()}
         raise UserError(
-            f"no node of the cluster has {_words(share.cpus, share.gpus)} for a run; it has nodes of "
+            f"no node of the cluster has {_words(resources.cpus, resources.gpus)} for a run; it has nodes of "
             f"{' and of '.join(sorted(kinds))}; see --cpus-per-run and --gpus-per-run"
         )
     return found

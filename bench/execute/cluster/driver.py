@@ -16,12 +16,12 @@ from ray.exceptions import NodeDiedError, RayError, RayTaskError, TaskUnschedula
 from bench.cell import Cell
 from bench.data.catalog import DataRoots
 from bench.execute.cluster import connection, node, transfer
-from bench.execute.cluster.connection import Share
-from bench.execute.cluster.mark import Mark, marked
+from bench.execute.cluster.connection import Resources
+from bench.execute.cluster.mailbox import Mailbox
 from bench.execute.cluster.node_data import absolute, absolute_roots
-from bench.execute.cluster.post import Post
+from bench.execute.cluster.probe import Probe, probing
 from bench.execute.cluster.same_code import code_here
-from bench.execute.cluster.transfer import DamagedError, Parcel
+from bench.execute.cluster.transfer import DamagedError, RemoteRecord
 from bench.execute.ending import settle
 from bench.execute.executor import Event
 from bench.execute.local import LEAVING, Machine, networks_of
@@ -31,7 +31,7 @@ from bench.record import Status
 from bench.stop import Stop
 from bench.store import Store
 
-LOOK = 0.3  # seconds between two looks at the post
+LOOK = 0.3  # seconds between two looks at the mailbox
 AGAIN = 3  # times that a run is given again whose worker got lost
 
 
@@ -39,7 +39,7 @@ AGAIN = 3  # times that a run is given again whose worker got lost
 class Cluster:
     """`machine`: what a run is for the node that executes it; `roots`: where the driver has its datasets."""
 
-    share: Share
+    resources: Resources
     machine: Machine
     roots: DataRoots
 
@@ -72,8 +72,8 @@ def execute_all(cells: Sequence[Cell], store: Store, cluster: Cluster, on_event:
     if not cells:
         return Stop()
     try:
-        with passed_on([]) as stop, marked(store.root) as mark, connection.errors_told():
-            driver = _Driver(cells, store, cluster, on_event, fail_fast, mark, stop)
+        with passed_on([]) as stop, probing(store.root) as probe, connection.errors_told():
+            driver = _Driver(cells, store, cluster, on_event, fail_fast, probe, stop)
             try:
                 driver.work()
             except Exception:
@@ -96,20 +96,20 @@ class _Driver:
         cluster: Cluster,
         on_event: Event,
         fail_fast: bool,
-        mark: Mark,
+        probe: Probe,
         asked: Stop,
     ) -> None:
         self.store, self.cluster, self.on_event, self.fail_fast = store, cluster, on_event, fail_fast
-        self.mark, self.asked = mark, asked
+        self.probe, self.asked = probe, asked
         self.runs = {cell.spec.run_id: _Run(cell) for cell in cells}
         self.waiting = list(self.runs.values())
         self.given: dict[Any, _Run] = {}
         self.closed = False
         self.places = 1  # for runs, when it was looked last
-        self.post = ray.remote(num_cpus=0)(Post).options(scheduling_strategy=connection.here()).remote()
+        self.mailbox = ray.remote(num_cpus=0)(Mailbox).options(scheduling_strategy=connection.here()).remote()
         preload = ("bench.execute.cluster.own_group", *networks_of(cells))
         self.machine = replace(cluster.machine, preload=preload)
-        kind = ray.remote(num_cpus=cluster.share.cpus, num_gpus=cluster.share.gpus, max_retries=0)
+        kind = ray.remote(num_cpus=cluster.resources.cpus, num_gpus=cluster.resources.gpus, max_retries=0)
         self.execute = kind(node.execute).options(scheduling_strategy="SPREAD")
 
     def work(self) -> None:
@@ -126,7 +126,7 @@ class _Driver:
         """Twice what there is room for: a node that gets free has its next run at once, and where a cluster grows with
         what is asked of it, it sees that more is.
         """
-        before, self.places = self.places, connection.room(self.cluster.share)
+        before, self.places = self.places, connection.room(self.cluster.resources)
         if before and not self.places:
             run = next(iter([*self.given.values(), *self.waiting]))
             self.on_event(run.cell, {"kind": "phase", "phase": "waiting: no node is left that has room for a run"})
@@ -135,15 +135,15 @@ class _Driver:
         for run in due[: max(0, room)]:
             self.waiting.remove(run)
             run.begun = False
-            order = node.Order(
+            request = node.Request(
                 cell=absolute(run.cell),
-                mark=self.mark,
+                probe=self.probe,
                 machine=self.machine,
                 roots=absolute_roots(self.cluster.roots),
                 code=code_here(),
                 attempts=transfer.attempts_of(self.store.folder(run.cell.spec.run_id)),
             )
-            self.given[self.execute.remote(order, self.post)] = run
+            self.given[self.execute.remote(request, self.mailbox)] = run
 
     def hear(self) -> None:
         """Passes on what the runs say, and ends those whose task has."""
@@ -152,7 +152,7 @@ class _Driver:
             ended, _ = ray.wait(list(self.given), timeout=LOOK)
         else:
             time.sleep(LOOK)
-        for run_id, message in ray.get(self.post.take.remote()):
+        for run_id, message in ray.get(self.mailbox.take.remote()):
             self._said(self.runs[run_id], message)
         for task in ended:
             self._ended(task, self.given.pop(task))
@@ -160,7 +160,7 @@ class _Driver:
     def stop(self) -> None:
         """Nothing starts any more, and what runs is to save and leave."""
         self.close()
-        ray.get(self.post.stop.remote())
+        ray.get(self.mailbox.stop.remote())
         for run in list(self.given.values())[:1]:
             self.on_event(run.cell, {"kind": "stopping"})
 
@@ -168,8 +168,8 @@ class _Driver:
         """Nothing starts any more; takes back what has not begun."""
         self.closed = True
         self.waiting.clear()
-        ray.get(self.post.close.remote())
-        for run_id, message in ray.get(self.post.take.remote()):
+        ray.get(self.mailbox.close.remote())
+        for run_id, message in ray.get(self.mailbox.take.remote()):
             self._said(self.runs[run_id], message)
         for task, run in list(self.given.items()):
             if not run.begun:
@@ -199,7 +199,7 @@ class _Driver:
     def _ended(self, task: Any, run: _Run) -> None:
         try:
             outcome: node.Outcome = ray.get(task)
-            status = self._fetched(run, outcome.parcel) if outcome.parcel else outcome.status
+            status = self._fetched(run, outcome.record) if outcome.record else outcome.status
         except RayTaskError:
             raise
         except (RayError, DamagedError) as error:
@@ -212,22 +212,22 @@ class _Driver:
         elif outcome.begun:
             self._end(run, status)
 
-    def _fetched(self, run: _Run, parcel: Parcel) -> Status | None:
+    def _fetched(self, run: _Run, record: RemoteRecord) -> Status | None:
         """The status that the run has in the store, with its record from a node that does not share the folder."""
-        there = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": connection.on(parcel.node)}
+        there = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": connection.on(record.node)}
         piece = ray.remote(**there)(transfer.piece)
 
         def read(name: str, offset: int) -> bytes:
             try:
-                content: bytes = ray.get(piece.remote(parcel.folder, name, offset))
+                content: bytes = ray.get(piece.remote(record.folder, name, offset))
             except RayTaskError as error:
                 raise DamagedError(f"{name} cannot be read there: {type(error.cause).__name__}") from error
             return content
 
-        status = transfer.put(parcel, run.cell.spec, self.store, read)
+        status = transfer.put(record, run.cell.spec, self.store, read)
         if status is not None and status.state == "done":
             with suppress(RayError):  # with the node its copy is gone, too
-                ray.get(ray.remote(**there)(transfer.discard).remote(parcel.folder))
+                ray.get(ray.remote(**there)(transfer.discard).remote(record.folder))
         return status
 
     def _lost(self, run: _Run, why: str) -> None:

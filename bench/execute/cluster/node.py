@@ -17,22 +17,22 @@ import ray
 from bench.cell import Cell
 from bench.data.catalog import DataRoots
 from bench.errors import UserError
-from bench.execute.cluster.mark import Mark
+from bench.execute.cluster.mailbox import Channel
 from bench.execute.cluster.node_data import with_data
-from bench.execute.cluster.post import Line
+from bench.execute.cluster.probe import Probe
 from bench.execute.cluster.same_code import Code, check_same, code_here
-from bench.execute.cluster.transfer import Parcel, pack, take_over
+from bench.execute.cluster.transfer import RemoteRecord, remote_record, take_over
 from bench.execute.local import Machine, execute_all
 from bench.record import Status
 from bench.store import Store
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """What a node is to execute. `attempts`: those that the driver's store knows of; `code`: the driver's."""
 
     cell: Cell
-    mark: Mark
+    probe: Probe
     machine: Machine
     roots: DataRoots
     code: Code
@@ -42,35 +42,35 @@ class Order:
 @dataclass(frozen=True)
 class Outcome:
     """How it ended. `begun`: False where the driver wants nothing to start any more; `status`: None where another
-    process has the run in hand; `parcel`: the record, where the node does not share the driver's results folder.
+    process has the run in hand; `record`: the record, where the node does not share the driver's results folder.
     """
 
     begun: bool
     status: Status | None = None
     stopped: bool = False
-    parcel: Parcel | None = None
+    record: RemoteRecord | None = None
 
 
-def execute(order: Order, post: Any) -> Outcome:
+def execute(request: Request, mailbox: Any) -> Outcome:
     """Raises UserError, which names the node, where it cannot execute the run."""
-    run_id = order.cell.spec.run_id
+    run_id = request.cell.spec.run_id
     with _named():
-        check_same(order.code, code_here())
-        line = Line(post, run_id)
-        if not line.begin(_name()):
+        check_same(request.code, code_here())
+        channel = Channel(mailbox, run_id)
+        if not channel.begin(_name()):
             return Outcome(begun=False)
-        own = scratch(order.code)
-        store = Store(order.mark.path.parent if order.mark.is_here() else own / "results")
+        own = scratch(request.code)
+        store = Store(request.probe.path.parent if request.probe.is_here() else own / "results")
         is_shared = store.root != own / "results"
         if not is_shared:
-            take_over(order.attempts, store.folder(run_id))
-        with _as_bench(), line:
-            with line.interrupts() as stop:
-                cell = with_data(order.cell, order.roots, own / "prepared", order.machine.threads)
+            take_over(request.attempts, store.folder(run_id))
+        with _as_bench(), channel:
+            with channel.interrupts() as stop:
+                cell = with_data(request.cell, request.roots, own / "prepared", request.machine.threads)
             if stop.by is None:
-                execute_all([cell], store, order.machine, line.hear, fail_fast=False)
-    parcel = None if is_shared or line.status is None else pack(node_id(), store.folder(run_id))
-    return Outcome(True, line.status, line.stopped, parcel)
+                execute_all([cell], store, request.machine, channel.hear, fail_fast=False)
+    record = None if is_shared or channel.status is None else remote_record(node_id(), store.folder(run_id))
+    return Outcome(True, channel.status, channel.stopped, record)
 
 
 def look(code: Code) -> None:

@@ -30,7 +30,7 @@ class DamagedError(Exception):
 
 
 @dataclass(frozen=True)
-class Parcel:
+class RemoteRecord:
     """What lies on another machine. `folder`: of the run there; `files`: the sha256 of each, by its name below it."""
 
     node: str
@@ -38,12 +38,12 @@ class Parcel:
     files: Mapping[str, str]
 
 
-def pack(node: str, folder: Path) -> Parcel:
+def remote_record(node: str, folder: Path) -> RemoteRecord:
     """The files of a record, its attempts and its pictures; no checkpoint."""
     names = [name for name in (*RECORD_FILES, WEIGHTS, STATUS) if (folder / name).is_file()]
     below = (path for part in ("attempts", "samples") for path in sorted((folder / part).glob("[!.]*")))
     names += [path.relative_to(folder).as_posix() for path in below if path.is_file()]
-    return Parcel(node, folder, {name: sha256_of(folder / name) for name in names})
+    return RemoteRecord(node, folder, {name: sha256_of(folder / name) for name in names})
 
 
 def piece(folder: Path, name: str, offset: int) -> bytes:
@@ -70,7 +70,7 @@ def take_over(attempts: Mapping[str, bytes], folder: Path) -> None:
             write_bytes(folder / "attempts" / name, content)
 
 
-def put(parcel: Parcel, spec: RunSpec, store: Store, read: Read) -> Status | None:
+def put(record: RemoteRecord, spec: RunSpec, store: Store, read: Read) -> Status | None:
     """Fetches a record into the store; the status that the run has there then. None: another process holds the run.
 
     Where another process has finished it meanwhile, its record stays. Raises DamagedError where a file does not have
@@ -86,11 +86,11 @@ def put(parcel: Parcel, spec: RunSpec, store: Store, read: Read) -> Status | Non
         incoming = folder / INCOMING
         shutil.rmtree(incoming, ignore_errors=True)  # of a command that was killed
         try:
-            for name, digest in parcel.files.items():
+            for name, digest in record.files.items():
                 _fetch(incoming / _safe(name), name, digest, read)
             _check_whole(incoming)
             store.begin(spec)
-            for name in sorted(parcel.files, key=lambda name: name == STATUS):
+            for name in sorted(record.files, key=lambda name: name == STATUS):
                 mine.check()
                 (folder / name).parent.mkdir(exist_ok=True)
                 (incoming / name).replace(folder / name)

@@ -22,9 +22,9 @@ from bench.cell import Cell
 from bench.data.catalog import DataRoots
 from bench.errors import UserError
 from bench.execute.cluster import node, transfer
-from bench.execute.cluster.connection import Share
-from bench.execute.cluster.node import Order, Outcome
-from bench.execute.cluster.post import Post
+from bench.execute.cluster.connection import Resources
+from bench.execute.cluster.mailbox import Mailbox
+from bench.execute.cluster.node import Outcome, Request
 from bench.execute.local import Machine
 from bench.lock import BEAT, EXPIRY
 from bench.record import Status
@@ -46,16 +46,19 @@ class Value:
 class Task:
     """A reference to the result of a run's task."""
 
-    def __init__(self, order: Order) -> None:
-        self.order, self.run_id, self.was_cancelled = order, order.cell.spec.run_id, False
+    def __init__(self, request: Request) -> None:
+        self.request, self.run_id, self.was_cancelled = request, request.cell.spec.run_id, False
         self.result: Outcome | Exception | None = None
+
+
+Play = Callable[[Task, Mailbox], Outcome]  # what becomes of a task that may start
 
 
 class OurRay:
     """Tasks end one after another, each time it is waited: as `play` says of a task that the driver let begin."""
 
-    def __init__(self, play: Callable[[Task, Post], Outcome]) -> None:
-        self.play, self.tasks, self.now, self.post = play, list[Task](), 0.0, Post()
+    def __init__(self, play: Play) -> None:
+        self.play, self.tasks, self.now, self.mailbox = play, list[Task](), 0.0, Mailbox()
         self.most = 0
 
     def remote(self, **_options: Any) -> Callable[[Any], Any]:
@@ -66,8 +69,8 @@ class OurRay:
         self.most = max(self.most, len(given))
         for task in given[:num_returns]:
             try:
-                may = self.post.begin(task.run_id, "node 1")
-                task.result = self.play(task, self.post) if may else Outcome(begun=False)
+                may = self.mailbox.begin(task.run_id, "node 1")
+                task.result = self.play(task, self.mailbox) if may else Outcome(begun=False)
             except Exception as error:
                 task.result = error
         return given[:num_returns], given[num_returns:]
@@ -96,11 +99,11 @@ class Remote:
         return self
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self.ray.post, name)
+        method = getattr(self.ray.mailbox, name)
         return type("Method", (), {"remote": staticmethod(lambda *given: Value(method(*given)))})
 
     def remote(self, *given: Any) -> Any:
-        if self.what is Post:
+        if self.what is Mailbox:
             return self
         if self.what is not node.execute:
             try:
@@ -114,11 +117,11 @@ class Remote:
 class Driven:
     """The runs of seeds 0, 1, … driven to their end; `heard`: (seed, message)."""
 
-    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, play: Callable[[Task, Post], Outcome]) -> None:
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, play: Play) -> None:
         self.store, self.ray = Store(tmp_path / "results"), OurRay(play)
         self.heard: list[tuple[int, dict[str, Any]]] = []
         monkeypatch.setattr(cluster, "ray", self.ray)
-        monkeypatch.setattr(cluster.connection, "room", lambda share: ROOM)
+        monkeypatch.setattr(cluster.connection, "room", lambda resources: ROOM)
         monkeypatch.setattr(cluster.connection, "here", lambda: None)
         monkeypatch.setattr(cluster.connection, "on", lambda node: None)
         monkeypatch.setattr(cluster.connection, "disconnect", lambda: None)
@@ -128,7 +131,7 @@ class Driven:
     def run(self, seeds: int, fail_fast: bool = False) -> str | None:
         spec = spec_of_size("24x30")
         cells = [Cell(spec.model_copy(update={"seed": seed}), None) for seed in range(seeds)]
-        given = cluster.Cluster(Share(1, 0), MACHINE, DataRoots())
+        given = cluster.Cluster(Resources(1, 0), MACHINE, DataRoots())
         return cluster.execute_all(cells, self.store, given, self.hear, fail_fast).by
 
     def hear(self, cell: Cell, message: dict[str, Any]) -> None:
@@ -145,7 +148,7 @@ class Driven:
 
     def given(self, seed: int) -> int:
         """How often a run was."""
-        return sum(task.order.cell.spec.seed == seed for task in self.ray.tasks)
+        return sum(task.request.cell.spec.seed == seed for task in self.ray.tasks)
 
 
 def ended(task: Task, state: str = "done") -> Outcome:
@@ -154,21 +157,21 @@ def ended(task: Task, state: str = "done") -> Outcome:
 
 
 def test_every_run_is_given_once_and_no_more_than_twice_the_room_at_a_time(tmp_path: Path, monkeypatch: Any) -> None:
-    driven = Driven(tmp_path, monkeypatch, lambda task, post: ended(task))
+    driven = Driven(tmp_path, monkeypatch, lambda task, mailbox: ended(task))
     assert driven.run(20) is None
     assert driven.ends() == dict.fromkeys(range(20), "done")
     assert len(driven.ray.tasks) == 20
     assert driven.ray.most == 2 * ROOM
     kinds = [message["kind"] for seed, message in driven.heard if seed == 7]
     assert kinds == ["phase", "end"]
-    assert list(driven.store.root.iterdir()) == []  # the mark is gone
+    assert list(driven.store.root.iterdir()) == []  # the probe is gone
 
 
 def test_a_lost_worker_costs_nothing_but_time(tmp_path: Path, monkeypatch: Any) -> None:
     lost = {1: 3, 2: 1}
 
-    def play(task: Task, post: Post) -> Outcome:
-        seed = task.order.cell.spec.seed
+    def play(task: Task, mailbox: Mailbox) -> Outcome:
+        seed = task.request.cell.spec.seed
         if lost.get(seed, 0):
             lost[seed] -= 1
             raise WorkerCrashedError
@@ -185,9 +188,9 @@ def test_a_lost_worker_costs_nothing_but_time(tmp_path: Path, monkeypatch: Any) 
 
 
 def test_a_run_whose_worker_gets_lost_a_fourth_time_has_failed(tmp_path: Path, monkeypatch: Any) -> None:
-    def play(task: Task, post: Post) -> Outcome:
-        if task.order.cell.spec.seed == 1:
-            post.bring(task.run_id, [{"kind": "attempt", "number": 1}])
+    def play(task: Task, mailbox: Mailbox) -> Outcome:
+        if task.request.cell.spec.seed == 1:
+            mailbox.bring(task.run_id, [{"kind": "attempt", "number": 1}])
             raise NodeDiedError("gone")
         return ended(task)
 
@@ -202,10 +205,10 @@ def test_a_run_whose_worker_gets_lost_a_fourth_time_has_failed(tmp_path: Path, m
 
 def test_a_run_that_is_held_is_asked_for_until_a_lease_would_have_run_out(tmp_path: Path, monkeypatch: Any) -> None:
     """Seed 1's holder leaves after 20 seconds, seed 2's never."""
-    driven = Driven(tmp_path, monkeypatch, lambda task, post: Outcome(True))
+    driven = Driven(tmp_path, monkeypatch, lambda task, mailbox: Outcome(True))
 
-    def play(task: Task, post: Post) -> Outcome:
-        seed = task.order.cell.spec.seed
+    def play(task: Task, mailbox: Mailbox) -> Outcome:
+        seed = task.request.cell.spec.seed
         is_held = seed == 2 or (seed == 1 and driven.ray.now < 20)
         return Outcome(True) if is_held else ended(task)
 
@@ -221,8 +224,8 @@ def test_a_run_that_leaves_unasked_is_given_again(tmp_path: Path, monkeypatch: A
     """As where its node is shut down."""
     left = [2]
 
-    def play(task: Task, post: Post) -> Outcome:
-        if task.order.cell.spec.seed in left:
+    def play(task: Task, mailbox: Mailbox) -> Outcome:
+        if task.request.cell.spec.seed in left:
             left.clear()
             return Outcome(True, None, stopped=True)
         return ended(task)
@@ -247,12 +250,12 @@ def test_a_record_is_fetched_and_a_node_that_is_lost_meanwhile_costs_a_run_only_
 
         monkeypatch.setattr(transfer, lost_at, lose)
 
-    def play(task: Task, post: Post) -> Outcome:
-        spec = task.order.cell.spec
+    def play(task: Task, mailbox: Mailbox) -> Outcome:
+        spec = task.request.cell.spec
         record = finished(elsewhere, 0.5, **{name: getattr(spec, name) for name in ("size", "seed", "val_hash")})
         assert record.spec == spec
         folders.append(record.folder)
-        return Outcome(True, record.status, parcel=transfer.pack("n", record.folder))
+        return Outcome(True, record.status, record=transfer.remote_record("n", record.folder))
 
     driven = Driven(tmp_path, monkeypatch, play)
     driven.run(1)
@@ -269,9 +272,13 @@ def test_a_record_that_cannot_be_read_on_its_node_costs_its_run_and_no_other(tmp
     def lose(*_given: Any) -> Any:
         raise RayTaskError("piece", "trace", FileNotFoundError("metrics.json"))
 
-    def play(task: Task, post: Post) -> Outcome:
-        parcel = transfer.Parcel("n", tmp_path, {"metrics.json": "0" * 64}) if task.order.cell.spec.seed == 1 else None
-        return replace(ended(task), parcel=parcel)
+    def play(task: Task, mailbox: Mailbox) -> Outcome:
+        record = (
+            transfer.RemoteRecord("n", tmp_path, {"metrics.json": "0" * 64})
+            if task.request.cell.spec.seed == 1
+            else None
+        )
+        return replace(ended(task), record=record)
 
     monkeypatch.setattr(transfer, "piece", lose)
     driven = Driven(tmp_path, monkeypatch, play)
@@ -282,9 +289,9 @@ def test_a_record_that_cannot_be_read_on_its_node_costs_its_run_and_no_other(tmp
 
 
 def test_that_no_node_has_room_any_more_is_said_once(tmp_path: Path, monkeypatch: Any) -> None:
-    driven = Driven(tmp_path, monkeypatch, lambda task, post: ended(task))
+    driven = Driven(tmp_path, monkeypatch, lambda task, mailbox: ended(task))
     rooms = iter([2, 2, 0, 0, 0, 2])
-    monkeypatch.setattr(cluster.connection, "room", lambda share: next(rooms, 2))
+    monkeypatch.setattr(cluster.connection, "room", lambda resources: next(rooms, 2))
     driven.run(8)
     assert driven.ends() == dict.fromkeys(range(8), "done")
     said = [message["phase"] for _, message in driven.heard if "no node is left" in message.get("phase", "")]
@@ -292,7 +299,7 @@ def test_that_no_node_has_room_any_more_is_said_once(tmp_path: Path, monkeypatch
 
 
 def test_with_fail_fast_nothing_starts_after_a_failure(tmp_path: Path, monkeypatch: Any) -> None:
-    driven = Driven(tmp_path, monkeypatch, lambda task, post: ended(task, "failed"))
+    driven = Driven(tmp_path, monkeypatch, lambda task, mailbox: ended(task, "failed"))
     driven.run(20, fail_fast=True)
     assert driven.ends() == {0: "failed"}
     assert all(task.was_cancelled for task in driven.ray.tasks[1:])
@@ -300,38 +307,38 @@ def test_with_fail_fast_nothing_starts_after_a_failure(tmp_path: Path, monkeypat
 
 
 def test_a_signal_stops_what_runs_and_starts_nothing(tmp_path: Path, monkeypatch: Any) -> None:
-    def play(task: Task, post: Post) -> Outcome:
-        if task.order.cell.spec.seed < 2:
+    def play(task: Task, mailbox: Mailbox) -> Outcome:
+        if task.request.cell.spec.seed < 2:
             return ended(task)
-        assert post.bring(task.run_id, []) is False
+        assert mailbox.bring(task.run_id, []) is False
         os.kill(os.getpid(), signal.SIGTERM)  # while this run is at work
         driven.ray.play = leave
         return Outcome(True, None, stopped=True)
 
-    def leave(task: Task, post: Post) -> Outcome:
+    def leave(task: Task, mailbox: Mailbox) -> Outcome:
         raise AssertionError("it began after the signal")
 
     driven = Driven(tmp_path, monkeypatch, play)
     assert driven.run(10) == "SIGTERM"
     assert driven.ends() == {0: "done", 1: "done", 2: "stopped"}
-    assert driven.ray.post.bring("any", []) is True
+    assert driven.ray.mailbox.bring("any", []) is True
 
 
 def test_what_the_user_can_put_right_on_a_node_ends_the_command_in_one_line(tmp_path: Path, monkeypatch: Any) -> None:
-    def play(task: Task, post: Post) -> Outcome:
-        if task.order.cell.spec.seed == 1:
+    def play(task: Task, mailbox: Mailbox) -> Outcome:
+        if task.request.cell.spec.seed == 1:
             raise RayTaskError("execute", "trace", UserError("node 1: it has torch 1.0, this command 2.0"))
         return ended(task)
 
     driven = Driven(tmp_path, monkeypatch, play)
     with pytest.raises(UserError, match=r"^node 1: it has torch 1\.0, this command 2\.0$"):
         driven.run(10)
-    assert driven.ray.post.bring("any", []) is True  # the others save and leave
+    assert driven.ray.mailbox.bring("any", []) is True  # the others save and leave
     assert list(driven.store.root.iterdir()) == []
 
 
 def test_an_error_in_a_task_is_not_hidden(tmp_path: Path, monkeypatch: Any) -> None:
-    def play(task: Task, post: Post) -> Outcome:
+    def play(task: Task, mailbox: Mailbox) -> Outcome:
         raise RayTaskError("execute", "trace", ZeroDivisionError())
 
     with pytest.raises(RayTaskError):

@@ -112,9 +112,9 @@ def test_another_server_at_the_port_is_one_line(capsys: pytest.CaptureFixture[st
     ],
 )
 def test_how_many_runs_a_node_has_room_for(cpus: int, gpus: float, resources: dict[str, float], runs: int) -> None:
-    from bench.execute.cluster.connection import Share
+    from bench.execute.cluster.connection import Resources
 
-    assert Share(cpus, gpus).room(resources) == runs
+    assert Resources(cpus, gpus).room(resources) == runs
 
 
 def test_no_command_imports_ray_unless_asked(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ import bench.execute.cluster.transfer as transfer
 from bench.execute.cluster.transfer import (
     STATUS,
     DamagedError,
-    Parcel,
+    RemoteRecord,
     attempts_of,
     discard,
-    pack,
     piece,
     put,
+    remote_record,
     take_over,
 )
 from bench.lock import lease
@@ -55,9 +55,9 @@ def here(tmp_path: Path) -> Store:
     return Store(tmp_path / "here")
 
 
-def fetch(there: Any, here: Store, parcel: Parcel | None = None) -> Status | None:
-    parcel = parcel or pack("n", there.folder)
-    return put(parcel, there.spec, here, lambda name, offset: piece(parcel.folder, name, offset))
+def fetch(there: Any, here: Store, record: RemoteRecord | None = None) -> Status | None:
+    record = record or remote_record("n", there.folder)
+    return put(record, there.spec, here, lambda name, offset: piece(record.folder, name, offset))
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -87,8 +87,8 @@ def test_what_came_damaged_leaves_the_store_as_it_was(there: Any, here: Store) -
     here.write_attempt(there.run_id, number, {"number": number})
     here.finish(Status(run_id=there.run_id, state="failed", attempt=number, reason="before"))
     before = files(here.folder(there.run_id))
-    good = pack("n", there.folder)
-    bad = Parcel("n", there.folder, {**good.files, "metrics.json": "0" * 64})
+    good = remote_record("n", there.folder)
+    bad = RemoteRecord("n", there.folder, {**good.files, "metrics.json": "0" * 64})
     with pytest.raises(DamagedError, match=r"metrics\.json"):
         fetch(there, here, bad)
     assert files(here.folder(there.run_id)) == before
@@ -109,7 +109,7 @@ def test_a_node_that_is_lost_meanwhile_leaves_the_store_as_it_was(there: Any, he
         return piece(there.folder, name, offset)
 
     with pytest.raises(ConnectionError):
-        put(pack("n", there.folder), there.spec, here, read)
+        put(remote_record("n", there.folder), there.spec, here, read)
     assert files(here.folder(there.run_id)) == {}
     assert fetch(there, here) == there.status
 
@@ -160,5 +160,5 @@ def test_attempts_are_counted_on(there: Any, here: Store) -> None:
 @pytest.mark.parametrize("name", ["../stolen", "/stolen", ".lock-1", "a/b/c", "samples/../../x"])
 def test_no_name_leads_out_of_the_run(there: Any, here: Store, name: str) -> None:
     with pytest.raises(DamagedError, match="no file of a record"):
-        fetch(there, here, Parcel("n", there.folder, {name: "0" * 64}))
+        fetch(there, here, RemoteRecord("n", there.folder, {name: "0" * 64}))
     assert list(here.root.rglob("stolen")) == []

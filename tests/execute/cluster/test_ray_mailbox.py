@@ -1,4 +1,4 @@
-"""A run's line to the driver: what it says arrives in order, and a stop arrives as a signal."""
+"""A run's channel to the driver: what it says arrives in order, and a stop arrives as a signal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ pytest.importorskip("ray", reason="Ray is not installed: the extra `ray`")
 
 from ray.exceptions import RayActorError
 
-import bench.execute.cluster.post as post
+import bench.execute.cluster.mailbox as mailbox
 from bench.cell import Cell
-from bench.execute.cluster.post import Line, Post
+from bench.execute.cluster.mailbox import Channel, Mailbox
 from bench.record import Status
 from tests.specs import spec_of_size
 
@@ -25,25 +25,25 @@ END = Status(run_id=CELL.spec.run_id, state="done", attempt=1)
 
 
 class Actor:
-    """A post in this process, called as Ray's actors are; `gone`: with its driver."""
+    """A mailbox in this process, called as Ray's actors are; `gone`: with its driver."""
 
     def __init__(self) -> None:
-        self.post, self.gone, self.callers = Post(), False, set[int | None]()
+        self.mailbox, self.gone, self.callers = Mailbox(), False, set[int | None]()
 
     def __getattr__(self, name: str) -> Any:
         def call(*given: Any) -> Any:
             self.callers.add(threading.current_thread().ident)
             if self.gone:
                 raise RayActorError
-            return getattr(self.post, name)(*given)
+            return getattr(self.mailbox, name)(*given)
 
         return type("Method", (), {"remote": staticmethod(call)})
 
 
 @pytest.fixture
 def actor(monkeypatch: pytest.MonkeyPatch) -> Actor:
-    monkeypatch.setattr(post, "EVERY", 0.01)
-    monkeypatch.setattr(post.ray, "get", lambda value: value)
+    monkeypatch.setattr(mailbox, "EVERY", 0.01)
+    monkeypatch.setattr(mailbox.ray, "get", lambda value: value)
     return Actor()
 
 
@@ -64,72 +64,72 @@ def wait_for(what: Any) -> None:
 
 
 def test_all_that_is_said_arrives_in_order_and_the_end_stays(actor: Actor) -> None:
-    line = Line(actor, "a")
-    assert line.begin("node 1")
-    with line:
+    channel = Channel(actor, "a")
+    assert channel.begin("node 1")
+    with channel:
         for step in range(100):
-            line.hear(CELL, {"kind": "step", "step": step})
-        line.hear(CELL, {"kind": "stopping"})
-        line.hear(CELL, {"kind": "end", "status": END, "stopped": False})
-    assert actor.post.take() == [
+            channel.hear(CELL, {"kind": "step", "step": step})
+        channel.hear(CELL, {"kind": "stopping"})
+        channel.hear(CELL, {"kind": "end", "status": END, "stopped": False})
+    assert actor.mailbox.take() == [
         ("a", {"kind": "begin", "where": "node 1"}),
         *(("a", {"kind": "step", "step": step}) for step in range(100)),
     ]
-    assert actor.post.take() == []
-    assert (line.status, line.stopped) == (END, False)
+    assert actor.mailbox.take() == []
+    assert (channel.status, channel.stopped) == (END, False)
     assert threading.main_thread().ident not in actor.callers  # Ray would give the processor away meanwhile
 
 
 def test_nothing_begins_after_the_post_has_closed(actor: Actor) -> None:
-    actor.post.close()
-    assert not Line(actor, "a").begin("node 1")
-    assert actor.post.take() == []
+    actor.mailbox.close()
+    assert not Channel(actor, "a").begin("node 1")
+    assert actor.mailbox.take() == []
 
 
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_stop_or_a_driver_that_is_gone_is_one_signal_once_the_run_hears(
     actor: Actor, heard: list[int], gone: bool
 ) -> None:
-    actor.post.stop()
+    actor.mailbox.stop()
     actor.gone = gone
-    line = Line(actor, "a")
-    with line:
+    channel = Channel(actor, "a")
+    with channel:
         time.sleep(0.1)
         assert heard == []  # nobody is there who could leave in order
-        line.hear(CELL, {"kind": "phase", "phase": "build"})
+        channel.hear(CELL, {"kind": "phase", "phase": "build"})
         wait_for(lambda: heard)
         time.sleep(0.1)
-        line.hear(CELL, {"kind": "end", "status": None, "stopped": True})
+        channel.hear(CELL, {"kind": "end", "status": None, "stopped": True})
     assert heard == [signal.SIGTERM]
-    assert line.stopped
+    assert channel.stopped
 
 
 def test_after_the_end_nothing_is_signalled(actor: Actor, heard: list[int]) -> None:
-    with Line(actor, "a") as line:
-        line.hear(CELL, {"kind": "phase", "phase": "build"})
-        line.hear(CELL, {"kind": "end", "status": END, "stopped": False})
-        actor.post.stop()
+    with Channel(actor, "a") as channel:
+        channel.hear(CELL, {"kind": "phase", "phase": "build"})
+        channel.hear(CELL, {"kind": "end", "status": END, "stopped": False})
+        actor.mailbox.stop()
         time.sleep(0.1)
     assert heard == []
 
 
 def test_a_preparation_leaves_where_it_is(actor: Actor, heard: list[int]) -> None:
-    line = Line(actor, "a")
-    with line:
-        with line.interrupts() as stop:
-            actor.post.stop()
+    channel = Channel(actor, "a")
+    with channel:
+        with channel.interrupts() as stop:
+            actor.mailbox.stop()
             time.sleep(20)
             raise AssertionError("it went on")
         assert stop.by == "SIGTERM"
-    assert line.stopped
+    assert channel.stopped
     assert heard == []  # the block's own handler took it
-    assert actor.post.take() == [("a", {"kind": "stopped", "by": "SIGTERM", "place": None})]
+    assert actor.mailbox.take() == [("a", {"kind": "stopped", "by": "SIGTERM", "place": None})]
 
 
 def test_a_preparation_that_fails_says_so(actor: Actor, heard: list[int]) -> None:
-    line = Line(actor, "a")
-    with line, pytest.raises(ZeroDivisionError), line.interrupts():
+    channel = Channel(actor, "a")
+    with channel, pytest.raises(ZeroDivisionError), channel.interrupts():
         raise ZeroDivisionError
-    assert not line.stopped
+    assert not channel.stopped
     signal.raise_signal(signal.SIGTERM)
     assert heard == [signal.SIGTERM]  # as before the block

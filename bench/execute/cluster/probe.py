@@ -13,7 +13,7 @@ from bench.files import write_bytes
 
 
 @dataclass(frozen=True)
-class Mark:
+class Probe:
     path: Path
     content: str
 
@@ -30,13 +30,13 @@ class Mark:
 
 
 @contextmanager
-def marked(root: Path) -> Iterator[Mark]:
-    """A mark in this folder while the block runs. A driver that is killed leaves it there: git ignores it."""
+def probing(root: Path) -> Iterator[Probe]:
+    """A probe in this folder while the block runs. A driver that is killed leaves it there: git ignores it."""
     root.mkdir(parents=True, exist_ok=True)
     content = secrets.token_hex(16)
-    mark = Mark(root.resolve() / f".cluster-{content[:8]}", content)
-    write_bytes(mark.path, content.encode())
+    probe = Probe(root.resolve() / f".cluster-{content[:8]}", content)
+    write_bytes(probe.path, content.encode())
     try:
-        yield mark
+        yield probe
     finally:
-        mark.path.unlink(missing_ok=True)
+        probe.path.unlink(missing_ok=True)

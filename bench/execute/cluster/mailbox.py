@@ -17,12 +17,12 @@ from bench.cell import Cell
 from bench.record import Status
 from bench.stop import Stop, StoppedError
 
-EVERY = 0.5  # seconds between two calls of a run at the post
+EVERY = 0.5  # seconds between two calls of a run at the mailbox
 
 Message = dict[str, Any]
 
 
-class Post:
+class Mailbox:
     """An actor beside the driver: with the driver it ends, and then its runs save and leave."""
 
     def __init__(self) -> None:
@@ -54,26 +54,26 @@ class Post:
         return box
 
 
-class Line:
+class Channel:
     """A run's end of it, in the process that executes the run. While the block runs it carries messages, and passes a
     stop on as SIGTERM to the main thread, where that hears it: in `interrupts`, and while the run is at work.
 
     It calls from a thread: Ray takes a main thread that waits for an idle one, and gives its processor to another run.
     """
 
-    def __init__(self, post: Any, run_id: str) -> None:
-        self._post, self._run_id = post, run_id
+    def __init__(self, mailbox: Any, run_id: str) -> None:
+        self._mailbox, self._run_id = mailbox, run_id
         self._box: list[Message] = []
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._hears = self._told = False
-        self._thread = threading.Thread(target=self._live, name="post", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="mailbox", daemon=True)
         self.status: Status | None = None
         self.stopped = False
 
     def begin(self, where: str) -> bool:
         with ThreadPoolExecutor(1) as apart:
-            may: bool = apart.submit(lambda: ray.get(self._post.begin.remote(self._run_id, where))).result()
+            may: bool = apart.submit(lambda: ray.get(self._mailbox.begin.remote(self._run_id, where))).result()
         return may
 
     def hear(self, _cell: Cell, message: Message) -> None:
@@ -112,7 +112,7 @@ class Line:
         with self._lock:
             self._hears = hears
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> Channel:
         self._thread.start()
         return self
 
@@ -131,7 +131,7 @@ class Line:
         with self._lock:
             messages, self._box = self._box, []
         try:
-            stopping: bool = ray.get(self._post.bring.remote(self._run_id, messages))
+            stopping: bool = ray.get(self._mailbox.bring.remote(self._run_id, messages))
         except RayError:
             stopping = True  # the driver has gone
         with self._lock:
