@@ -19,6 +19,7 @@ from models.categories import Task
 MAIN: Mapping[Task, str] = {"semantic": "mIoU", "instance": "AP", "panoptic": "PQ"}  # the score that stands for a task
 FRONT = "Pareto front"
 ROW_HEIGHT = 2.3  # inches
+TIME = Axis("training (s of wall time, whatever ran beside it)")
 NO_TIMES = "no times: the runs come from several machines"
 
 
@@ -46,7 +47,7 @@ def tradeoffs(name: str, title: str, task: Task, lines: Sequence[Variant]) -> tu
         panels = [_panel(where, MAIN[task], Axis("FLOPs (G)"), flops)]
         if _on_one_machine(lines, split):
             times = _points(lines, named, split, MAIN[task], _training)
-            panels += [_panel("", MAIN[task], Axis("training (s, wall time)"), times)] if times else []
+            panels += [_panel("", MAIN[task], TIME, times)] if times else []
         else:
             told = f"{title}; {NO_TIMES}"
         rows.append(tuple(panels))
