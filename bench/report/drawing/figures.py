@@ -149,8 +149,12 @@ def own_style() -> Iterator[None]:
 
 
 def files_of(figure: Any) -> dict[str, bytes]:
-    """The files of a drawn figure by format."""
-    return {name: _bytes(figure, name) for name in FORMATS}
+    """The files of a drawn figure by format; it is laid out for the first, and the others keep that."""
+    files = {}
+    for name in FORMATS:
+        files[name] = _bytes(figure, name)
+        figure.set_layout_engine("none")
+    return files
 
 
 def _name_lowest(axes: Any, label: str) -> None:
