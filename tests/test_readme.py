@@ -129,6 +129,7 @@ def committed(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow  # it draws every figure
 def test_the_committed_reports_are_those_of_the_committed_records(tmp_path: Path) -> None:
     for name in committed("ls-files", "results").splitlines():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -60,6 +60,7 @@ def cost(form: str) -> Cost:
     return Cost(*json.loads(done.stdout))
 
 
+@pytest.mark.slow
 @pytest.mark.perf
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_attention_takes_an_eighth_of_the_memory_and_a_quarter_of_the_time(capsys: pytest.CaptureFixture[str]) -> None:

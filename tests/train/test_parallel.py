@@ -112,6 +112,7 @@ ROUNDED = {"recipe": {**TWENTY, "lr": 1e-4}}
 U_NETS = ("unet-small", "maskattn-unet-small")
 
 
+@pytest.mark.slow
 def test_the_losses_of_twenty_steps_are_those_of_one_process(eight_scenes: View, tmp_path: Path) -> None:
     """In float64 to nine digits. In float32 AdamW enlarges rounding: its first steps are the signs of the gradients."""
     found = {}
