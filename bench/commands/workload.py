@@ -120,9 +120,8 @@ def _flops(total: Summary, can_be_calibrated: bool) -> str:
     if not total.flops and total.unknown_work:
         return UNKNOWN
     if not total.flops:
-        return (
-            "not known, these networks have no count at this size" + "; `--calibrate` counts them" * can_be_calibrated
-        )
+        hint = "; `--calibrate` counts them" if can_be_calibrated else ""
+        return f"not known, these networks have no count at this size{hint}"
     text = f"{total.flops:.2e} multiply-adds".replace("e+", "e") + f", a training step as {PASSES} forward passes"
     forms = ", ".join(dict.fromkeys(form for forms in total.counted_at for form in forms.split(", ")))
     notes = [f"{sum(total.counted_at.values())} runs by a count in another form ({forms})"] if forms else []
