@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -105,8 +106,14 @@ print(taken / (found.peak - found.weights))
 """
 
 
+# glibc gives memory back when it likes, which alone makes the ratio 1.08 to 1.53; with these it does so at once.
+GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not tell the peak")
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="without oneDNN convolutions copy their input")
 def test_the_process_takes_what_is_counted_and_little_more() -> None:
-    done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True)
-    assert 0.95 < float(done.stdout) < 1.5
+    command = [sys.executable, "-c", RESIDENT]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **GIVES_BACK})
+    assert 0.95 < float(done.stdout) < 1.1
