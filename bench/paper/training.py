@@ -21,16 +21,26 @@ OPEN = {
 }  # what may be null: its words
 
 
-def stated(model: str, task: Task) -> str:
-    """In one line, for a registered network."""
+def stated(model: str, task: Task, exhibit: str | None = None) -> str:
+    """In one line, for a registered network; of an exhibit with a training of its own, what the paper says of that."""
     training = _content()["training"]
     common = training["common"]
     if model in common["networks"]:
-        return _own({**common, **training[task]}, task)
+        return _here(_own({**common, **training[task]}, task), exhibit)
     if model not in paper().models.values():
         return NOT_IN_PAPER
     known = [f"{key} {value}" for key, value in training["baselines"].items() if key != "note" and value is not None]
     return f"paper: {', '.join(known)}" if known else NOT_STATED
+
+
+def _here(line: str, exhibit: str | None) -> str:
+    """Where the paper trains for an exhibit otherwise, or does not say how, Sec. 4.2 is no statement about it."""
+    if exhibit in ("table8", "sizes"):
+        return f"paper: not stated for its Table 8; in Sec. 4.2: {line}"
+    if exhibit == "figure4":
+        epochs = _content()["figures"][exhibit]["epochs"]
+        return f"paper: {epochs} epochs for its Figure 4, nothing else stated there; in Sec. 4.2: {line}"
+    return f"paper: {line}"
 
 
 def _own(given: Mapping[str, Any], task: Task) -> str:
@@ -38,7 +48,7 @@ def _own(given: Mapping[str, Any], task: Task) -> str:
         given = {**given, "postprocessing_to_instances": _content()["architecture"]["postprocessing_to_instances"]}
     height, width = given["input_size"]
     parts = [
-        f"paper: input {height}x{width}",
+        f"input {height}x{width}",
         f"{given['epochs']} epochs",
         f"batch {given['batch_size']}",
         f"{given['optimizer']}, rate {given['initial_lr']:g}, weight decay {given['weight_decay']:g}",

@@ -39,7 +39,7 @@ def test_a_row_tells_all_that_it_was_given(fake, suite):
         "Initial weights": "backbone trained on ImageNet, the rest random",
         "Input": "64x64",
         "Epochs": "7",
-        "Image passes": "420",
+        "Image passes": "336",
         "Batch": "16",
         "Optimiser": "AdamW, rate 0.0001, weight decay 0.0001, the backbone at 0.1 of the rate, gradients clipped at "
         "norm 0.1 (recipe detr)",
@@ -65,6 +65,20 @@ def test_the_semantic_task_has_its_own_batch_and_no_instances():
     assert "batch 8, " in stated("maskattn-unet", "semantic")
     assert "post-processing" not in stated("maskattn-unet", "semantic")
     assert stated("self-attention-unet", "panoptic") == "not in the paper"
+
+
+@pytest.mark.parametrize(
+    ("exhibit", "said"),
+    [
+        ("table4", "paper: input"),
+        ("table8", "paper: not stated for its Table 8; in Sec. 4.2: input"),
+        ("sizes", "paper: not stated for its Table 8; in Sec. 4.2: input"),
+        ("figure4", "paper: 20 epochs for its Figure 4, nothing else stated there; in Sec. 4.2: input"),
+    ],
+)
+def test_sec_4_2_is_not_taken_for_an_exhibit_that_it_does_not_tell_of(exhibit, said):
+    assert stated("maskattn-unet", "semantic", exhibit).startswith(f"{said} 128x128, 1000 epochs, batch 8")
+    assert stated("mask2former-r50", "semantic", exhibit) == "paper: not stated"
 
 
 def test_what_the_paper_states_is_in_its_text(shared_paper):
@@ -96,7 +110,7 @@ def test_unequal_image_passes_are_named(fake, suite):
     fake.done("detr-r50", dataset="ade20k")
     notes = [note for note in section(fake, suite).table.notes if "Not a fair" in note]
     assert notes == [
-        "Not a fair comparison on scenes, split abababab: the networks had different numbers of image passes. "
+        "Not a fair comparison on scenes, split abababab: the networks had different epochs times training images. "
         "128: U-Net; 320: MaskAttn-UNet."
     ]
 

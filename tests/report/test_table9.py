@@ -168,18 +168,27 @@ def test_elsewhere_they_keep_to_a_table_of_their_own(fake, write, of_spec):
 
 
 def test_notes_say_what_the_numbers_say(fake, write):
-    write(exponents=[(0.70, 0.45), (0.7, 0.7), (0.71, 0.5), (0.72, 0.6), (0.7, 0.7), (0.9, 0.3)])
+    write(exponents=[(0.70, 0.45), (0.7, 0.7), (0.71, 0.5), (0.72, 0.6), (0.7, 0.7), (0.95, 0.3)])
     write("unet", exponents=[(0.7, 0.7)] * 6)
     (section,) = shown(fake).sections
     notes = section.table.notes
-    assert "Hurst rises from level to level over att1, att3, att4, att6: 0.700, 0.710, 0.720, 0.900." in notes
+    assert "Hurst rises from level to level over att1, att3, att4, att6: 0.700, 0.710, 0.720, 0.950." in notes
     assert "DFA does not rise from level to level over att1, att3, att4, att6: 0.450, 0.500, 0.600, 0.300." in notes
     (sides,) = [note for note in notes if note.startswith("On two sides of 0.5")]
-    assert sides.endswith("att1 (Hurst 0.700, DFA 0.450); att6 (Hurst 0.900, DFA 0.300).")
+    assert sides.endswith("att1 (Hurst 0.700, DFA 0.450); att6 (Hurst 0.950, DFA 0.300).")
     apart = {note.split(" by more")[0].partition("differs from ")[2]: note for note in notes if "differs from" in note}
     assert set(apart) == {"MaskAttn-UNet, untrained", "U-Net", "blurred noise"}
-    assert apart["U-Net"].endswith("Hurst at att6 (higher) of 6; DFA at att1 (lower), att3 (lower), att6 (lower) of 6.")
+    assert apart["U-Net"].endswith(
+        "Hurst at att6 (higher) of 6; DFA at att1 (lower), att6 (lower) of 6; PSD β at no level of 6."
+    )
     assert "Hurst at att6 (higher) of 6" in apart["blurred noise"]
+
+
+def test_its_latex_needs_no_more_than_the_packages_that_it_names(fake, write):
+    write()
+    source = render_latex(shown(fake))
+    assert r"PSD $\beta$" in source
+    assert source.isascii()
 
 
 def test_the_papers_own_numbers_are_judged_alike(fake):

@@ -111,7 +111,8 @@ def _section(
         notes.insert(0, FROM_SCRATCH)
     told = f"{suite.name}, {size_text(key.size)}{_part(key)}; {table.label}"  # a figure leaves its page
     pairs = over_images(suite, trained)
-    told_of_rows = contrasts(suite, trained), pairs.facts, conditions(trained), searches(trained, candidates)
+    ways = conditions(trained, suite.exhibit)
+    told_of_rows = contrasts(suite, trained), pairs.facts, ways, searches(trained, candidates)
     return Section(
         table=replace(table, notes=(*notes, *convergence(trained), *pairs.notes)),
         gaps=tuple(find_gaps(suite, key.profile, records, found, missing, key.tuned)),

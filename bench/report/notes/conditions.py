@@ -32,27 +32,31 @@ HEADS = (
 )
 OPTIMIZERS = {"adamw": "AdamW"}
 SCHEDULES = {"constant": "constant", "poly": "polynomial", "step": "one drop"}
-EXPLAINED = "Image passes are epochs times training images; a last batch that is not full is left out of each epoch."
+EXPLAINED = (
+    "Image passes are epochs times the training images of an epoch; a last batch that is not full is left out of each."
+)
 
 
-def conditions(lines: Iterable[Variant]) -> Facts | None:
+def conditions(lines: Iterable[Variant], exhibit: str | None) -> Facts | None:
     """A line a row, or one for each way a row was trained where that differs between datasets; None without rows."""
     told = []
     for variant in lines:
         by_way: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for split, runs in variant.runs.items():
-            by_way[_way(runs[0])].append(dataset_label(split.dataset))
+            by_way[_way(runs[0], exhibit)].append(dataset_label(split.dataset))
         told += [(variant.label, ", ".join(dict.fromkeys(data)), *way) for way, data in by_way.items()]
     return Facts(TITLE, HEADS, tuple(told), (EXPLAINED,)) if told else None
 
 
 def unequal(lines: Sequence[Variant]) -> list[str]:
-    """Notes: where the rows of one column did not have the same number of image passes, or the same search."""
+    """Notes: where the rows of one column did not have the same epochs times images, or the same search."""
     notes = []
     for split in dict.fromkeys(split for variant in lines for split in variant.runs):
         here = {variant.label: variant.runs[split] for variant in lines if split in variant.runs}
         where = f"on {dataset_label(split.dataset)}, split {split.short}"
-        notes += _unequal("numbers of image passes", where, {label: _all_passes(runs) for label, runs in here.items()})
+        notes += _unequal(
+            "epochs times training images", where, {label: _budgets(runs) for label, runs in here.items()}
+        )
         searches = {label: _grid(runs[0].spec.recipe.tuning) for label, runs in here.items()}
         notes += _unequal("searches of the learning rate", where, searches)
     return notes
@@ -73,13 +77,16 @@ def at_the_edge(lines: Iterable[Variant]) -> list[str]:
 
 
 def passes(record: Record) -> int:
-    """How often the network saw an image in training."""
+    """How often the network saw an image in training, by the rule of `drop_last` in bench/data/batches.py."""
     assert record.metrics is not None
-    return record.spec.recipe.epochs * record.metrics.train_images
+    recipe, images = record.spec.recipe, record.metrics.train_images
+    return recipe.epochs * (images - images % recipe.batch_size if images > recipe.batch_size else images)
 
 
-def _all_passes(runs: Sequence[Record]) -> str:
-    return " or ".join(f"{count:,}" for count in sorted({passes(record) for record in runs}))
+def _budgets(runs: Sequence[Record]) -> str:
+    """Without what a batch that is not full leaves out: batches of another size leave out another rest."""
+    found = {run.spec.recipe.epochs * run.metrics.train_images for run in runs if run.metrics}
+    return " or ".join(f"{count:,}" for count in sorted(found))
 
 
 def _unequal(what: str, where: str, by_label: Mapping[str, str]) -> list[str]:
@@ -92,21 +99,21 @@ def _unequal(what: str, where: str, by_label: Mapping[str, str]) -> list[str]:
     return [f"Not a fair comparison {where}: the networks had different {what}. {parts}."]
 
 
-def _way(record: Record) -> tuple[str, ...]:
+def _way(record: Record, exhibit: str | None) -> tuple[str, ...]:
     """The columns after the data, of one run; its row's other seeds have the same."""
     spec, recipe = record.spec, record.spec.recipe
     return (
         _weights(spec),
         size_text(spec.size),
         f"{recipe.epochs:,}",
-        _all_passes([record]),
+        f"{passes(record):,}",
         str(recipe.batch_size),
         _optimizer(recipe),
         SCHEDULES[recipe.schedule] + (f", {recipe.warmup_steps} steps of warm-up" if recipe.warmup_steps else ""),
         _augmentation(recipe),
         _postprocessing(spec),
         _search(recipe.tuning),
-        stated(spec.model, spec.task),
+        stated(spec.model, spec.task, exhibit),
     )
 
 

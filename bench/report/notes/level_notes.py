@@ -10,6 +10,8 @@ from bench.report.tables.table import number
 
 PAPERS = (0, 2, 3, 5)  # the places that the paper reports: att1, att3, att4, att6
 STATED = ("Hurst", "DFA")  # the exponents that it prints
+COMPARED = {"Hurst": "Hurst", "DFA": "DFA", "beta": "PSD β"}  # with the controls: their names
+DEVIATIONS = 2  # that a difference from a control must exceed (AUDIT A18)
 MEMORY = 0.5  # above: persistent, below: anti-persistent (Sec. B.3)
 DIGITS = 3
 
@@ -73,15 +75,15 @@ def _contradictions(values: Values) -> list[str]:
 
 
 def _apart(mine: Source, control: Source) -> list[str]:
-    """At which levels the two differ by more than the larger of their standard deviations over the series."""
+    """At which levels the two differ by more than twice the larger of their standard deviations."""
     parts = []
-    for exponent in STATED:
+    for exponent, name in COMPARED.items():
         pairs = list(zip(mine.places, control.places, strict=True))
         known = [(own.name, apart) for own, other in pairs if (apart := _differ(own, other, exponent)) is not None]
         if known:
-            names = [f"{name} ({apart})" for name, apart in known if apart]
-            parts.append(f"{exponent} at {', '.join(names) or 'no level'} of {len(known)}")
-    rule = "by more than the larger standard deviation over the series"
+            levels = [f"{level} ({apart})" for level, apart in known if apart]
+            parts.append(f"{name} at {', '.join(levels) or 'no level'} of {len(known)}")
+    rule = "by more than twice the larger standard deviation over the series"
     return [f"The trained network differs from {control.label} {rule}: {'; '.join(parts)}."] if parts else []
 
 
@@ -92,7 +94,7 @@ def _differ(own: Place, other: Place, exponent: str) -> str | None:
     first, second = own.found.spread(exponent), other.found.spread(exponent)
     if first.mean is None or second.mean is None or first.sd is None or second.sd is None:
         return None
-    if abs(first.mean - second.mean) <= max(first.sd, second.sd):
+    if abs(first.mean - second.mean) <= DEVIATIONS * max(first.sd, second.sd):
         return ""
     return "higher" if first.mean > second.mean else "lower"
 

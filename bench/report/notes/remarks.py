@@ -48,7 +48,7 @@ READINGS = {
     ),
     "figure3": (
         "The parts of the training images are nested and fixed, and each is trained on for as many epochs, so a "
-        "smaller part means fewer steps. All are evaluated on the same whole validation split."
+        "smaller part means fewer steps. All are evaluated on the same validation images."
     ),
     "figure4": (
         "The paper shows the combined loss against the weight, without a value of any point, and takes the weight "

@@ -32,6 +32,9 @@ SPECIAL = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "≈": r"$\approx$",
+    "β": r"$\beta$",
+    "λ": r"$\lambda$",
+    "×": r"$\times$",
 }
 
 
