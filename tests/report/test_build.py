@@ -138,6 +138,14 @@ def test_latex_is_balanced_and_its_rows_are_even(filled, build):
                 assert len(re.findall(r"(?<!\\)&", line)) + 1 + spans == width, line
 
 
+def test_latex_says_under_each_table_what_its_numbers_are(filled, build):
+    content = build()["table4.tex"]
+    under = re.findall(r"\\end\{tabular\}\n\\par\\noindent\{\\footnotesize (.*)\\par\}", content)
+    assert len(under) == content.count("\\end{tabular}")
+    assert any("smoke: " in line and "not a reproduction" in line for line in under)
+    assert under[-1].startswith("The paper's Table 4, as printed: the paper's numbers: one value each")
+
+
 def test_latex_marks_and_escapes(filled, build):
     content = build()["table4.tex"]
     assert "\\textbf{45.3}" in content
