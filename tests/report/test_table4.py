@@ -232,6 +232,7 @@ def test_a_network_outside_the_suite_is_a_guest_without_marks(fake, suite):
     assert (table.rows[-1].label, table.rows[-1].kind) == ("U-Net (small)", "guest")
     assert not any(cell.mark for cell in table.rows[-1].cells)
     assert cell_of(table, "network/unet", "mIoU")[1].mark == "best"
+    assert "Not planned by this suite, so without marks and not weighed by them: U-Net (small)." in table.notes
 
 
 def test_runs_with_other_options_are_not_the_suites(fake, suite):
