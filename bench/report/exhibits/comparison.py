@@ -223,8 +223,8 @@ def _notes(suite: Suite, table: Table, done: Sequence[Record], found: Sequence[S
     cells = [(row, column, cell) for row in table.rows for column, cell in zip(table.columns, row.cells, strict=True)]
     if any(ONE_SEED in cell.notes for _, _, cell in cells):
         notes.append("Marks that rest on one seed go by value alone: they cannot tell a difference from noise.")
-    if apart := [row.label for row in table.rows if row.kind in ("guest", "setting")]:
-        notes.append(f"Not planned by this suite, so without marks and not weighed by them: {', '.join(apart)}.")
+    if unplanned := [row.label for row in table.rows if row.kind in ("guest", "setting")]:
+        notes.append(f"Not planned by this suite, so without marks and not weighed by them: {', '.join(unplanned)}.")
     for split in found:
         mine = [record for record in done if split.holds(record.spec)]
         where = f"{dataset_label(split.dataset)}, split {split.short},"
